@@ -155,7 +155,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         parts.inline,
     );
     let process = store.ids.random();
-    let request_log = Arc::new(RequestLog::new(parts.requests.clone(), store.clock.clone(), process));
+    let request_log = Arc::new(RequestLog::new(parts.requests, store.clock.clone(), process));
     let known = active_bindings.clone();
     let rules = Arc::new(move || known.binding_rules());
     let provisioning = Arc::new(Provisioning::new(ProvisioningDeps {
@@ -169,7 +169,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
     }));
     let orders = Orders::new(
         parts.orders,
-        parts.requests,
+        request_log.clone(),
         store.clone(),
         active_bindings.clone(),
         parts.assignments.clone(),
@@ -268,7 +268,8 @@ pub fn serve(
 pub fn serve_not_configured(
     listener: TcpListener,
 ) -> io::Result<impl Future<Output = io::Result<()>> + Send + use<>> {
-    http::server_not_configured(listener)
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    http::server_not_configured(listener, clock.clone(), Arc::new(RandomIds::new(clock)))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ var resourceGroupId = resourceGroup().id
 
 // A principal that is several of these reads by one assignment: a second one of the same three is refused.
 var isOperatorAuditor = toLower(operatorPrincipalId) == toLower(readerPrincipalId)
-var isAdminOther = contains([
+var isIdentityAdminReader = contains([
   toLower(readerPrincipalId)
   toLower(operatorPrincipalId)
 ], toLower(identityAdminPrincipalId))
@@ -72,7 +72,7 @@ var readers = union(empty(readerPrincipalId) ? [] : [
     id: operatorPrincipalId
     type: operatorPrincipalType
   }
-], empty(identityAdminPrincipalId) || isAdminOther ? [] : [
+], empty(identityAdminPrincipalId) || isIdentityAdminReader ? [] : [
   {
     id: identityAdminPrincipalId
     type: identityAdminPrincipalType

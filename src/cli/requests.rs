@@ -11,27 +11,27 @@ use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, ru
 use crate::cli::progress::Progress;
 use crate::error_chain::escape_control;
 use crate::id::{GroupId, RequestId, UserId};
-use crate::scim::IndexLookup;
+use crate::scim::{IndexLookup, ResourceType};
 use crate::service::access::explain::{self, ExplainedBindings, Explanation};
 use crate::service::access::groups::{ArrivedGroup, overview};
 use crate::service::access::people;
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::request_log::history::{
-    self, AppliedRequest, LoggedRequest, RequestFilter, RequestHistory,
+    self, AppliedRequest, LoggedRequest, PAGE_RECORDS, RequestFilter, RequestHistory,
 };
 use crate::store::StateStore;
+use crate::store::request_log::SoughtNames;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::process::ExitCode;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
-/// Records per read of the audit.
-const PAGE_RECORDS: usize = 1000;
 /// People whose present state is explained: those of the newest requests.
 const EXPLAINED_MAX: usize = 50;
-/// From the id of one request on, how long its records are looked for: its job may take that long.
-const REQUEST_SPAN: Duration = Duration::hours(2);
+/// Around the time in the id of a request, where it is looked for: clocks differ, and equal requests share a row for an hour.
+const BEFORE_REQUEST: Duration = Duration::minutes(2);
+const AFTER_REQUEST: Duration = Duration::minutes(10);
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let mut out = io::stdout().lock();
         match arguments.json {
             true => write_json(&mut out, &history, &present)?,
-            false => write_text(&mut out, store, &history, &present).await?,
+            false => write_text(&mut out, store, &filter, &history, &present).await?,
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -85,52 +85,60 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 async fn filter(arguments: &Arguments, store: &StateStore) -> Result<RequestFilter, OperatorError> {
     let now = store.table_time().await?;
-    let time = |argument: &str, text: &str| {
-        parse_time(text, now).ok_or_else(|| {
-            let shown = escape_control(text);
-            let examples = "examples: 2026-11-25, 2026-11-25T12:00:00Z, 24h";
-            OperatorError::Usage(format!("--{argument} {shown:?} is not a time; {examples}"))
-        })
+    let request = arguments.id.as_deref().map(request_id).transpose()?;
+    let times = match request {
+        Some((_, begun)) => begun - BEFORE_REQUEST..begun + AFTER_REQUEST,
+        None => {
+            let until = arguments.until.as_deref().map(|text| time("until", text, now)).transpose()?;
+            // What a process with a clock ahead noted counts, too.
+            time("since", &arguments.since, now)?..until.unwrap_or(now + AFTER_REQUEST)
+        }
     };
-    let mut filter = RequestFilter {
-        since: Some(time("since", &arguments.since)?),
-        until: arguments.until.as_deref().map(|text| time("until", text)).transpose()?,
-        token: arguments.token.clone(),
-        only_refused: arguments.refused,
-        ..RequestFilter::default()
+    let person = match &arguments.user {
+        Some(text) => Some(sought_person(store, text).await?),
+        None => None,
     };
-    if let Some(text) = &arguments.id {
-        let begun = RequestId::parse(text).ok().and_then(|id| Some((id, id.time()?)));
-        let (id, begun) = begun.ok_or_else(|| {
-            let shown = escape_control(text);
-            OperatorError::Usage(format!("--id {shown:?} is no X-Request-Id of this service"))
-        })?;
-        filter.request = Some(id.to_string());
-        filter.since = Some(begun - Duration::minutes(1));
-        filter.until = Some(begun + REQUEST_SPAN);
-    }
-    if let Some(text) = &arguments.user {
-        filter.person = person_names(store, text).await?;
-    }
-    if let Some(text) = &arguments.group {
-        let found = store.find_first::<GroupId>(&IndexLookup::DisplayName(text.clone()), 1).await?;
-        filter.group = found.iter().map(ToString::to_string).chain([text.clone()]).collect();
-    }
-    Ok(filter)
+    let group = match &arguments.group {
+        Some(text) => {
+            let found = store.find_first::<GroupId>(&IndexLookup::DisplayName(text.clone()), 1).await?;
+            let names: Vec<String> = found.iter().map(ToString::to_string).chain([text.clone()]).collect();
+            let sought = SoughtNames::new(ResourceType::Group, &names);
+            Some((names, sought))
+        }
+        None => None,
+    };
+    let request = request.map(|(id, _)| id);
+    let (token, only_refused) = (arguments.token.clone(), arguments.refused);
+    Ok(RequestFilter { times, person, group, token, request, only_refused })
 }
 
-/// The ids of the person, and what refused requests may call them. The part of a userName before the @ is enough where one
-/// person has it.
-async fn person_names(store: &StateStore, text: &str) -> Result<Vec<String>, OperatorError> {
+fn time(argument: &str, text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, OperatorError> {
+    parse_time(text, now).ok_or_else(|| {
+        let (shown, examples) = (escape_control(text), "examples: 2026-11-25, 2026-11-25T12:00:00Z, 24h");
+        OperatorError::Usage(format!("--{argument} {shown:?} is not a time; {examples}"))
+    })
+}
+
+/// The request, and when it came.
+fn request_id(text: &str) -> Result<(RequestId, OffsetDateTime), OperatorError> {
+    let begun = RequestId::parse(text).ok().and_then(|id| Some((id, id.time()?)));
+    begun.ok_or_else(|| {
+        let shown = escape_control(text);
+        OperatorError::Usage(format!("--id {shown:?} is no X-Request-Id of this service"))
+    })
+}
+
+/// The ids of the person, and what refused requests may call the person. The part of a userName before the @ means everyone
+/// who has it.
+async fn sought_person(store: &StateStore, text: &str) -> Result<(Vec<String>, SoughtNames), OperatorError> {
     let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
     let sources = snapshot.principal_from();
     let mut found = people::find_people_ever(store, sources, text).await?;
     if found.iter().all(|person| person.user.is_none()) && !text.contains('@') {
         let alike = store.users_named_like(text).await?;
         let is_it = |name: &str| name.split('@').next().is_some_and(|first| first.eq_ignore_ascii_case(text));
-        let mut called = alike.told.iter().filter(|(_, name)| is_it(name));
-        if let (Some((user, _)), None) = (called.next(), called.next()) {
-            found = people::find_people_ever(store, sources, &user.to_string()).await?;
+        for (user, _) in alike.told.iter().filter(|(_, name)| is_it(name)) {
+            found.extend(people::find_people_ever(store, sources, &user.to_string()).await?);
         }
     }
     let mut names = vec![text.to_owned()];
@@ -139,11 +147,13 @@ async fn person_names(store: &StateStore, text: &str) -> Result<Vec<String>, Ope
         names.extend(person.principals.iter().map(ToString::to_string));
         names.extend(person.user_name);
     }
-    Ok(names)
+    let sought = SoughtNames::new(ResourceType::User, &names).or_before_at(text);
+    Ok((names, sought))
 }
 
 /// What the people of the newest requests have now, and whether their groups give anything: printed with the last request
 /// about each.
+#[derive(Default)]
 struct PresentAccess {
     explained: BTreeMap<UserId, Explanation>,
     groups: BTreeMap<GroupId, ArrivedGroup>,
@@ -160,32 +170,28 @@ impl PresentAccess {
         history: &RequestHistory,
         filter: &RequestFilter,
     ) -> Result<Self, OperatorError> {
-        let groups = overview(store, snapshot).await?.groups.into_iter().map(|group| (group.id, group));
-        let mut present = Self {
-            explained: BTreeMap::new(),
-            groups: groups.collect(),
-            last: BTreeMap::new(),
-            last_of_group: BTreeMap::new(),
-        };
+        let mut present = Self::default();
+        let mut asked = BTreeSet::new();
         for (place, request) in history.requests.iter().enumerate().rev() {
             let LoggedRequest::Applied(applied) = request else { continue };
-            let subjects = applied.subjects();
-            for group in subjects.iter().filter_map(|id| GroupId::parse(id).ok()) {
-                present.last_of_group.entry(group).or_insert(place);
+            for id in applied.groups() {
+                present.last_of_group.entry(id).or_insert(place);
             }
-            let people = subjects.iter().filter_map(|id| UserId::parse(id).ok());
             let is_meant =
-                |user: &UserId| filter.person.is_empty() || filter.person.contains(&user.to_string());
-            for user in people.filter(is_meant) {
-                if present.last.len() >= EXPLAINED_MAX || present.last.contains_key(&user) {
+                |user: &UserId| filter.person.as_ref().is_none_or(|(ids, _)| ids.contains(&user.to_string()));
+            for user in applied.people().into_iter().filter(is_meant) {
+                if asked.len() >= EXPLAINED_MAX || !asked.insert(user) {
                     continue;
                 }
-                // The id may be a group's.
                 if let Some(explanation) = explain::explain(store, snapshot.clone(), user).await? {
                     present.last.insert(user, place);
                     present.explained.insert(user, explanation);
                 }
             }
+        }
+        if !present.last_of_group.is_empty() {
+            let groups = overview(store, snapshot).await?.groups.into_iter();
+            present.groups = groups.map(|group| (group.id, group)).collect();
         }
         Ok(present)
     }
@@ -206,12 +212,16 @@ impl PresentAccess {
 async fn write_text(
     out: &mut impl Write,
     store: &StateStore,
+    filter: &RequestFilter,
     history: &RequestHistory,
     present: &PresentAccess,
 ) -> Result<(), OperatorError> {
     let mut names = KnownNames::new(store);
     if history.is_cut {
-        writeln!(out, "only the newest requests are shown; narrow them with --since, --user or --group\n")?;
+        writeln!(out, "only the newest of these requests are shown; narrow them with --since and --until\n")?;
+    }
+    if let Some(id) = filter.request.filter(|id| !history.requests.iter().any(|request| request.is_of(*id))) {
+        writeln!(out, "{}\n", words::of_missing(id, history.requests.is_empty()))?;
     }
     for (place, request) in history.requests.iter().enumerate() {
         match request {
@@ -231,11 +241,11 @@ async fn write_text(
             }
         }
     }
-    if history.requests.is_empty() {
+    if history.requests.is_empty() && filter.request.is_none() {
         writeln!(out, "no requests")?;
     }
     if !history.counts.is_empty() {
-        writeln!(out, "\nrefused, and only counted:")?;
+        writeln!(out, "\nrefused or not answered, and only counted:")?;
         for count in &history.counts {
             writeln!(out, "  {}", words::of_count(count))?;
         }
@@ -244,9 +254,12 @@ async fn write_text(
 }
 
 fn write_json(out: &mut impl Write, history: &RequestHistory, present: &PresentAccess) -> io::Result<()> {
+    if history.is_cut {
+        writeln!(out, "{}", json!({ "kind": "cut" }))?;
+    }
     for (place, request) in history.requests.iter().enumerate() {
         let line = match request {
-            LoggedRequest::Applied(applied) => applied_json(applied, present.at(place)),
+            LoggedRequest::Applied(applied) => applied_json(applied, present, place),
             LoggedRequest::Unapplied(unapplied) => unapplied.to_json(),
         };
         writeln!(out, "{line}")?;
@@ -262,11 +275,14 @@ fn write_json(out: &mut impl Write, history: &RequestHistory, present: &PresentA
     Ok(())
 }
 
-fn applied_json<'a>(applied: &AppliedRequest, present: impl Iterator<Item = &'a Explanation>) -> Value {
+fn applied_json(applied: &AppliedRequest, present: &PresentAccess, place: usize) -> Value {
     let AppliedRequest { time, op, request, token, status, changes, effects } = applied;
     let effects: Vec<Value> =
         effects.iter().map(|(time, effect)| json!({ "time": rfc3339(*time), "effect": effect })).collect();
-    let present = present.map(|explanation| {
+    let unbound =
+        present.groups_at(place).filter(|group| group.bindings.is_empty() && group.above.is_empty());
+    let unbound: Vec<String> = unbound.map(|group| group.id.to_string()).collect();
+    let present = present.at(place).map(|explanation| {
         let answers = match &explanation.bindings {
             ExplainedBindings::Known(answers) => answers.as_slice(),
             ExplainedBindings::Absent | ExplainedBindings::Unreadable => &[],
@@ -280,5 +296,6 @@ fn applied_json<'a>(applied: &AppliedRequest, present: impl Iterator<Item = &'a 
     json!({
         "kind": "applied", "time": rfc3339(*time), "request": request, "op": op, "token": token, "status": status,
         "changes": changes, "effects": effects, "now": present.collect::<Vec<_>>(),
+        "unboundGroups": unbound,
     })
 }

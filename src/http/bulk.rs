@@ -15,6 +15,9 @@ use actix_web::web::{Data, ReqData};
 use actix_web::{HttpMessage, HttpRequest};
 use serde_json::Value;
 
+/// Failed operations of one request that are noted one by one: the others are counted.
+const NOTED_MAX: usize = 10;
+
 /// The path of bulk requests.
 pub(super) const PATH: &str = "/scim/v2/Bulk";
 
@@ -40,7 +43,11 @@ fn note_refusals(request: &HttpRequest, caller: &ScimCaller, results: &[Operatio
     let Some(first) = refused.next() else { return };
     let body = request.extensions().get::<ArrivedBody>().and_then(|body| request_record::parsed(&body.0));
     let operations = body.as_ref().and_then(BulkRequest::operations).unwrap_or_default();
-    for (number, error) in std::iter::once(first).chain(refused) {
+    for (place, (number, error)) in std::iter::once(first).chain(refused).enumerate() {
+        if place >= NOTED_MAX {
+            request_record::count(request, &HttpError::refusal(error));
+            continue;
+        }
         let operation = operations.get(number - 1).unwrap_or(&Value::Null);
         let target = WriteTarget::of_operation(operation);
         let refusal = HttpError::refusal(error);

@@ -125,7 +125,11 @@ pub fn server(listener: TcpListener, edge: HttpDeps, workers: usize) -> std::io:
 
 /// A server that says of everything but the host's probe that the settings are not in order. (A process that ended instead
 /// would take the Functions host with it, after three starts.)
-pub fn server_not_configured(listener: TcpListener) -> std::io::Result<Server> {
+pub fn server_not_configured(
+    listener: TcpListener,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+) -> std::io::Result<Server> {
     let probe: HealthProbe = Arc::new(|| {
         [("status", UNAVAILABLE), ("configuration", "not in order; the log says what is missing")]
             .map(|(name, text)| (name.to_owned(), text.into()))
@@ -134,6 +138,10 @@ pub fn server_not_configured(listener: TcpListener) -> std::io::Result<Server> {
     });
     serving::serve(listener, 1, move || {
         let app = App::new().app_data(Data::new(probe.clone())).configure(routes::configure_not_configured);
-        app.wrap(from_fn(head::serve_as_get)).wrap(from_fn(drain::drain_unread_body))
+        let (clock, ids) = (clock.clone(), ids.clone());
+        app.app_data(Data::new(trace::RequestObserver { clock, ids, rejections: Arc::default() }))
+            .wrap(from_fn(head::serve_as_get))
+            .wrap(from_fn(trace::observe))
+            .wrap(from_fn(drain::drain_unread_body))
     })
 }

@@ -8,7 +8,7 @@ use crate::store::request_log::{RefusalKind, UnappliedCall};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::USER_AGENT;
+use actix_web::http::header::{HeaderMap, USER_AGENT};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest};
@@ -26,12 +26,15 @@ const BULK: &str = "Bulk";
 /// A small body as it arrived. What a refused write asked for is read from it once more.
 pub(super) struct ArrivedBody(pub Vec<u8>);
 
-/// Runs a request, and notes it where it is refused: a write of a caller with a token one by one, anything else in numbers.
+/// Runs a request, and notes it where it is refused: a write of a caller with a token one by one, anything else in numbers. One
+/// that is given up, or panics, is counted.
 pub(super) async fn note_refusal<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
+    let unanswered = UnansweredRequest::of(&request);
     let response = next.call(request).await?;
+    unanswered.answered();
     let refusal = response.response().error().map(|error| match error.as_error::<HttpError>() {
         Some(error) => error.scim(),
         None => HttpError::of_framework(response.status()).scim(),
@@ -42,16 +45,58 @@ pub(super) async fn note_refusal<B: MessageBody>(
     Ok(response)
 }
 
+/// A request until it is answered: counted where it never is.
+struct UnansweredRequest {
+    log: Option<Data<RequestLog>>,
+    kind: RefusalKind,
+}
+
+impl UnansweredRequest {
+    fn of(request: &ServiceRequest) -> Self {
+        let log = request.app_data::<Data<RequestLog>>().cloned();
+        let mut segments = request.path().split('/').skip(3);
+        let route = match (segments.next(), segments.next()) {
+            (Some(kind @ ("Users" | "Groups")), Some(_)) => format!("/scim/v2/{kind}/{{id}}"),
+            (Some(kind @ ("Users" | "Groups" | BULK)), None) => format!("/scim/v2/{kind}"),
+            _ => "(another endpoint)".to_owned(),
+        };
+        let kind = RefusalKind {
+            status: 503,
+            scim_type: None,
+            route: format!("{} {route}", method(request.method())),
+            user_agent: user_agent(request.headers()),
+        };
+        Self { log, kind }
+    }
+
+    fn answered(mut self) {
+        self.log = None;
+    }
+}
+
+impl Drop for UnansweredRequest {
+    fn drop(&mut self) {
+        let Some(log) = self.log.take() else { return };
+        let status = if std::thread::panicking() { 500 } else { 503 };
+        log.count(RefusalKind { status, ..self.kind.clone() });
+    }
+}
+
 fn note(request: &HttpRequest, refusal: &scim::Error) {
-    let Some(log) = request.app_data::<Data<RequestLog>>() else { return };
-    let counted = kind(request, refusal);
     let caller = request.extensions().get::<ScimCaller>().cloned();
     match caller.zip(WriteTarget::of(request)) {
         Some((caller, target)) => {
             let body = request.extensions().get::<ArrivedBody>().and_then(|body| parsed(&body.0));
             note_write(request, &caller, None, target, refusal, body.as_ref());
         }
-        None => log.count(counted),
+        None => count(request, refusal),
+    }
+}
+
+/// Counts a refusal.
+pub(super) fn count(request: &HttpRequest, refusal: &scim::Error) {
+    if let Some(log) = request.app_data::<Data<RequestLog>>() {
+        log.count(kind(request, refusal));
     }
 }
 
@@ -81,7 +126,9 @@ pub(super) fn note_write(
         names: Vec::new(),
         values: Vec::new(),
     };
-    log.note(id, operation, call.asking(asked), kind(request, refusal));
+    if !log.note(id, operation, call.asking(asked)) {
+        count(request, refusal);
+    }
 }
 
 /// What a write is about.
@@ -137,20 +184,28 @@ pub(super) fn parsed(body: &[u8]) -> Option<Value> {
 
 fn kind(request: &HttpRequest, refusal: &scim::Error) -> RefusalKind {
     let route = request.match_pattern();
-    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    let is_plain = |c: &char| c.is_ascii_graphic() || *c == ' ';
-    let method = match *request.method() {
-        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
-            request.method().as_str()
-        }
-        _ => "(other)",
-    };
     RefusalKind {
         status: refusal.status,
         scim_type: refusal.scim_type.map(|scim_type| scim_type.keyword().to_owned()),
-        route: format!("{method} {}", route.as_deref().unwrap_or("(no such endpoint)")),
-        user_agent: agent.chars().filter(is_plain).take(USER_AGENT_CHARS_MAX).collect(),
+        route: format!("{} {}", method(request.method()), route.as_deref().unwrap_or("(no such endpoint)")),
+        user_agent: user_agent(request.headers()),
     }
+}
+
+/// The method, where it is one that is served: a client can send any.
+fn method(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
+            method.as_str()
+        }
+        _ => "(other)",
+    }
+}
+
+/// What the client calls itself, as far as a terminal shows it.
+fn user_agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    agent.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(USER_AGENT_CHARS_MAX).collect()
 }
 
 fn cut(text: &str, chars_max: usize) -> String {

@@ -8,7 +8,7 @@ use crate::scim::patch;
 use crate::scim::patch::members;
 use crate::scim::patch_path::PatchPath;
 use crate::scim::patch_verb::PatchVerb;
-use crate::scim::schema::ResourceType;
+use crate::scim::schema::{AttributeType, ResourceType};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -26,8 +26,8 @@ const ID_CHARS_MAX: usize = 36;
 pub struct AskedAttributes {
     /// What it assigns, each name once, in its order.
     pub names: Vec<String>,
-    /// The values of those that decide about access, as text.
-    pub values: BTreeMap<String, String>,
+    /// The values of those that decide about access, as text. Of a complex attribute none is kept: only a part of it may decide.
+    pub values: BTreeMap<String, Vec<String>>,
 }
 
 impl AskedAttributes {
@@ -54,13 +54,19 @@ impl AskedAttributes {
         let AssignmentTarget::Write(path, value) = &assignment.target else {
             return self.push_name(name);
         };
-        let decides = path.attribute().is_some_and(|path| deciding.holds(kind, &path));
-        if decides && self.values.len() < NAMES_MAX {
-            let text = match members::is_about(kind, assignment) {
-                true => members_text(path, value),
-                false => cut(&plain_text(value)),
+        let is_about_members = members::is_about(kind, assignment);
+        let decides = path.attribute().is_some_and(|path| {
+            let is_plain = path.attribute.kind != AttributeType::Complex || is_about_members;
+            is_plain && deciding.holds(kind, &path)
+        });
+        if decides && (self.values.contains_key(&name) || self.values.len() < NAMES_MAX) {
+            let texts = match is_about_members {
+                true => member_ids(path, value),
+                false => vec![cut(&plain_text(value))],
             };
-            self.values.entry(name.clone()).and_modify(|values| append(values, &text)).or_insert(text);
+            let kept = self.values.entry(name.clone()).or_default();
+            let room = MEMBERS_MAX.saturating_sub(kept.len());
+            kept.extend(texts.into_iter().take(room));
         }
         self.push_name(name);
     }
@@ -74,39 +80,50 @@ impl AskedAttributes {
     /// A sentence about the request without what it quotes of it, except names and values that are kept anyway.
     pub fn without_other_values(&self, sentence: &str) -> String {
         let is_kept = |quoted: &str| {
-            let of_names = self.names.iter().any(|name| name == quoted);
-            of_names || self.values.values().any(|value| value == quoted)
+            self.names.iter().any(|name| name == quoted)
+                || self.values.values().flatten().any(|value| value == quoted)
         };
         let mut kept = String::with_capacity(sentence.len());
-        for (number, part) in sentence.split('"').enumerate() {
-            match number % 2 {
-                0 => kept.push_str(part),
-                _ if is_kept(part) => kept.push_str(&format!("\"{part}\"")),
-                _ => kept.push_str("\"…\""),
-            }
+        let mut rest = sentence;
+        while let Some((before, behind)) = rest.split_once('"') {
+            let (quoted, after) = end_of_quote(behind);
+            kept.push_str(before);
+            kept.push_str(&if is_kept(quoted) { format!("\"{quoted}\"") } else { "\"…\"".to_owned() });
+            rest = after;
         }
+        kept.push_str(rest);
         kept
     }
 }
 
-fn append(values: &mut String, more: &str) {
-    let both = cut(&format!("{values}, {more}"));
-    *values = both;
+/// What stands before the end of a quoted text, as `Debug` writes it, and what comes behind.
+fn end_of_quote(text: &str) -> (&str, &str) {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' if !is_escaped => {
+                return (text.get(..at).unwrap_or(text), text.get(at + 1..).unwrap_or_default());
+            }
+            '\\' => is_escaped = !is_escaped,
+            _ => is_escaped = false,
+        }
+    }
+    (text, "")
 }
 
 /// The ids of the members; those in a filter are read from the path.
-fn members_text(path: &PatchPath, value: &Value) -> String {
+fn member_ids(path: &PatchPath, value: &Value) -> Vec<String> {
     let in_path = match path {
         PatchPath::Elements { filter, .. } => filter.listed_values().unwrap_or_default(),
         PatchPath::Attribute(_) | PatchPath::Schema(_) => Vec::new(),
     };
-    let named = members::refs(value).unwrap_or_default();
-    let ids: Vec<String> = in_path.into_iter().chain(named.into_iter().map(|member| member.value)).collect();
-    let shown = ids.iter().take(MEMBERS_MAX).map(|id| id.chars().take(ID_CHARS_MAX).collect());
-    let shown: Vec<String> = shown.collect();
-    let more = ids.len().saturating_sub(MEMBERS_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join(", "))
+    let named = members::refs(value).unwrap_or_default().into_iter().map(|member| member.value);
+    in_path
+        .into_iter()
+        .chain(named)
+        .take(MEMBERS_MAX)
+        .map(|id| id.chars().take(ID_CHARS_MAX).collect())
+        .collect()
 }
 
 fn plain_text(value: &Value) -> String {
@@ -123,6 +140,7 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scim::filter::Filter;
     use serde_json::json;
 
     fn asked(kind: ResourceType, body: Value) -> AskedAttributes {
@@ -130,14 +148,12 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(kind: ResourceType, body: Value, names: &[&str], values: &[(&str, &str)]) {
+    fn check(kind: ResourceType, body: Value, names: &[&str], values: &[(&str, &[&str])]) {
         let asked = asked(kind, body);
-        let found: Vec<(&str, &str)> =
-            asked.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(
-            (asked.names, found),
-            (names.iter().map(|name| (*name).to_owned()).collect(), values.to_vec())
-        );
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let expected: BTreeMap<String, Vec<String>> =
+            values.iter().map(|(name, values)| ((*name).to_owned(), texts(values))).collect();
+        assert_eq!((asked.names, asked.values), (texts(names), expected));
     }
 
     #[test]
@@ -150,8 +166,20 @@ mod tests {
             ResourceType::User,
             body,
             &["active", "emails", "externalId", "shoeSize", "title", "userName"],
-            &[("active", "False"), ("externalId", "7"), ("userName", "bob")],
+            &[("active", &["False"]), ("externalId", &["7"]), ("userName", &["bob"])],
         );
+    }
+
+    #[test]
+    fn of_a_complex_attribute_that_decides_only_the_name_is_kept() {
+        let reads = Filter::parse(ResourceType::User, "name.familyName eq \"x\" or emails.value pr").unwrap();
+        let body = json!({"name": {"familyName": "Miller"}, "emails.value": "bob@contoso.example"});
+        let asked = AskedAttributes::of(
+            ResourceType::User,
+            body.as_object().unwrap(),
+            &DecidingAttributes::of([&reads]),
+        );
+        assert_eq!((asked.names.len(), asked.values.len()), (2, 0), "{asked:?}");
     }
 
     #[test]
@@ -159,13 +187,18 @@ mod tests {
         let body = json!({"Operations": [
             {"op": "Remove", "path": "members[value eq \"u-1\"]"},
             {"op": "add", "path": "members", "value": [{"value": "u-2"}, {"value": "u-3"}]},
+            {"op": "add", "path": "members", "value": [{"value": "u-4"}]},
             {"op": "remove", "path": "externalId"},
         ]});
         check(
             ResourceType::Group,
             body,
             &["members (removed)", "members", "externalId (removed)"],
-            &[("externalId (removed)", "null"), ("members", "u-2, u-3"), ("members (removed)", "u-1")],
+            &[
+                ("externalId (removed)", &["null"]),
+                ("members", &["u-2", "u-3", "u-4"]),
+                ("members (removed)", &["u-1"]),
+            ],
         );
     }
 
@@ -174,9 +207,9 @@ mod tests {
         check(ResourceType::User, json!({"Operations": 7}), &[], &[]);
         let members: Vec<Value> = (0..50).map(|n| json!({"value": format!("u-{n}")})).collect();
         let kept = asked(ResourceType::Group, json!({ "members": members }));
-        assert!(kept.values["members"].ends_with("u-19 and 30 more"), "{kept:?}");
+        assert_eq!(kept.values["members"].len(), MEMBERS_MAX);
         let kept = asked(ResourceType::User, json!({"userName": "x".repeat(5000)}));
-        assert_eq!(kept.values["userName"].len(), VALUE_CHARS_MAX);
+        assert_eq!(kept.values["userName"], ["x".repeat(VALUE_CHARS_MAX)]);
     }
 
     #[test]
@@ -184,5 +217,9 @@ mod tests {
         let kept = asked(ResourceType::User, json!({"userName": "bob", "emails": "bob@contoso.example"}));
         let sentence = r#"emails takes no "bob@contoso.example", "userName" is "bob""#;
         assert_eq!(kept.without_other_values(sentence), r#"emails takes no "…", "userName" is "bob""#);
+        let path =
+            format!("the path {:?} is not usable: {:?} is none", r#"emails[value eq "secret\"]"#, "bob");
+        assert_eq!(kept.without_other_values(&path), r#"the path "…" is not usable: "bob" is none"#);
+        assert_eq!(kept.without_other_values("cut \"secret"), "cut \"…\"");
     }
 }

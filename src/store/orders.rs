@@ -41,15 +41,15 @@ impl PlacedOrder {
                 | OrderVerb::Apply { .. }
                 | OrderVerb::RetryScope { .. }
                 | OrderVerb::ReleaseBatch { .. }
-                | OrderVerb::RejectBatch { .. } => true,
+                | OrderVerb::RejectBatch { .. }
+                | OrderVerb::Erase { .. } => true,
                 OrderVerb::Pause
                 | OrderVerb::Resume
                 | OrderVerb::Revoke { .. }
                 | OrderVerb::Lift { .. }
                 | OrderVerb::Repin { .. }
                 | OrderVerb::AcceptIdentity { .. }
-                | OrderVerb::RetryPerson { .. }
-                | OrderVerb::Erase { .. } => false,
+                | OrderVerb::RetryPerson { .. } => false,
             },
             Err(_) => false,
         }

@@ -7,12 +7,14 @@ use crate::ports::tables::{
     EtagMatch, KeyRange, PAGE_ROWS_MAX, PageContinuation, RowPage, TRANSACTION_OPS_MAX, TableOps, TableRow,
     TableWrite,
 };
-use crate::scim::AskedAttributes;
+use crate::scim::compare::{self, CaseMode};
+use crate::scim::{AskedAttributes, ResourceType};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::error::{read_error, write_error};
 use crate::store::{StoreError, keys};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -23,11 +25,16 @@ pub const KEPT: Duration = Duration::days(30);
 /// One row covers at most this time: later requests that are equal get a row of their own.
 pub const ROW_SPAN: Duration = Duration::hours(1);
 
+/// Rows of one transaction: a row can have about 80 KiB.
+const WRITES_MAX: usize = 40;
+
 /// A write that left no audit record, and how often it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnappliedRequest {
     /// The first one.
     pub request: RequestId,
+    /// The last one that was equal.
+    pub last_request: RequestId,
     /// Its operation, where it is one of a bulk request; counted from 1.
     pub operation: Option<usize>,
     pub first: OffsetDateTime,
@@ -54,7 +61,7 @@ pub struct UnappliedCall {
     /// The names of what it assigns.
     pub names: Vec<String>,
     /// The values of what decides about access.
-    pub values: Vec<(String, String)>,
+    pub values: Vec<(String, Vec<String>)>,
 }
 
 impl UnappliedCall {
@@ -63,11 +70,48 @@ impl UnappliedCall {
         Self { names: asked.names, values: asked.values.into_iter().collect(), ..self }
     }
 
-    /// Whether it is about that person or group: by the id of its path, or by a value that names one person or group.
-    pub fn is_about(&self, names: &[String]) -> bool {
-        let is_one = |text: &str| names.iter().any(|name| name.eq_ignore_ascii_case(text));
-        self.target.as_deref().is_some_and(is_one)
-            || self.values.iter().any(|(_, value)| value.split(", ").any(is_one))
+    /// Whether it is about the person or group that is called so, or names it as a member.
+    pub fn is_about(&self, names: &SoughtNames) -> bool {
+        let is_of_kind = self.about == names.kind.name();
+        let named = |name: &String| {
+            let is_name = ["userName", "displayName", "externalId", "entraObjectId"].contains(&name.as_str());
+            is_name && is_of_kind || name.starts_with("members")
+        };
+        (is_of_kind && self.target.as_deref().is_some_and(|target| names.has(target)))
+            || self
+                .values
+                .iter()
+                .any(|(name, values)| named(name) && values.iter().any(|value| names.has(value)))
+    }
+}
+
+/// What a person or a group may be called in requests.
+#[derive(Debug, Clone)]
+pub struct SoughtNames {
+    kind: ResourceType,
+    keys: Vec<String>,
+    /// The part of a userName before the @, where it is asked for by that alone.
+    first_part: Option<String>,
+}
+
+impl SoughtNames {
+    /// Ids and names, which compare as SCIM compares them.
+    pub fn new(kind: ResourceType, names: &[String]) -> Self {
+        let key = |name: &String| compare::key(name, CaseMode::Folded);
+        let keys = names.iter().map(key).filter(|key| !key.is_empty()).collect();
+        Self { kind, keys, first_part: None }
+    }
+
+    /// Also userNames that begin with this text and an @.
+    pub fn or_before_at(self, text: &str) -> Self {
+        let key = compare::key(text, CaseMode::Folded);
+        Self { first_part: (!key.is_empty() && !key.contains('@')).then(|| format!("{key}@")), ..self }
+    }
+
+    fn has(&self, text: &str) -> bool {
+        let key = compare::key(text, CaseMode::Folded);
+        self.keys.contains(&key)
+            || self.first_part.as_ref().is_some_and(|first| key.starts_with(first.as_str()))
     }
 }
 
@@ -103,27 +147,49 @@ impl RequestTable {
         Self { tables, partition }
     }
 
-    /// Writes rows, each in the place of an earlier state of it.
+    /// Writes rows, each in the place of an earlier state of it. A row that the table cannot take is logged and left out.
     pub async fn write(
         &self,
         unapplied: &[UnappliedRequest],
         counts: &[(RefusalCount, Uuid)],
     ) -> Result<(), StoreError> {
         let unapplied = unapplied.iter().map(unapplied_row);
-        let counts = counts.iter().map(|(count, process)| count_row(count, *process));
-        self.transact(unapplied.chain(counts).collect()).await
-    }
-
-    async fn transact(&self, writes: Vec<TableWrite>) -> Result<(), StoreError> {
-        for chunk in writes.chunks(TRANSACTION_OPS_MAX) {
-            let written = self.tables.transact(&self.partition, chunk).await;
-            written.map_err(|error| write_error(error, 0))?;
+        let rows: Vec<TableWrite> =
+            unapplied.chain(counts.iter().map(|(count, process)| count_row(count, *process))).collect();
+        for chunk in rows.chunks(WRITES_MAX) {
+            match self.transact(chunk.to_vec()).await {
+                Err(StoreError::Invalid { .. } | StoreError::TooLarge { .. }) => {
+                    self.write_each(chunk).await?
+                }
+                written => written?,
+            }
         }
         Ok(())
     }
 
-    /// Deletes rows that are too old, at most one transaction of them; whether there may be more.
-    pub async fn expire(&self, now: OffsetDateTime) -> Result<bool, StoreError> {
+    async fn write_each(&self, rows: &[TableWrite]) -> Result<(), StoreError> {
+        for row in rows {
+            match self.transact(vec![row.clone()]).await {
+                Err(error @ (StoreError::Invalid { .. } | StoreError::TooLarge { .. })) => {
+                    tracing::error!(row = row.key(), %error, "a row of the request log cannot be stored and is left out");
+                }
+                written => written?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn transact(&self, writes: Vec<TableWrite>) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let written = self.tables.transact(&self.partition, &writes).await;
+        written.map(drop).map_err(|error| write_error(error, 0))
+    }
+
+    /// Deletes rows that are too old by the clock of the table service, a bounded number of them; whether there may be more.
+    pub async fn expire(&self) -> Result<bool, StoreError> {
+        let now = self.tables.get(&self.partition, keys::REFUSAL_COUNTS).await.map_err(read_error)?.date;
         let before = now - KEPT;
         let ranges = [
             (keys::LOGGED_REQUESTS.to_owned(), keys::logged_requests_from(before)),
@@ -141,22 +207,27 @@ impl RequestTable {
     async fn delete(&self, rows: Vec<TableRow>) -> Result<(), StoreError> {
         let delete = |row: TableRow| TableWrite::Delete { key: row.key, condition: EtagMatch::Any };
         let deletes: Vec<TableWrite> = rows.into_iter().map(delete).collect();
-        match self.transact(deletes.clone()).await {
-            Err(StoreError::Conflict { .. }) => {}
-            done => return done,
-        }
-        // Another process deletes some of them too.
-        for delete in deletes {
-            match self.transact(vec![delete]).await {
-                Ok(()) | Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error),
+        for chunk in deletes.chunks(TRANSACTION_OPS_MAX) {
+            match self.transact(chunk.to_vec()).await {
+                Err(StoreError::Conflict { .. }) => {}
+                done => {
+                    done?;
+                    continue;
+                }
+            }
+            // Another process deletes some of them too.
+            for delete in chunk {
+                match self.transact(vec![delete.clone()]).await {
+                    Ok(()) | Err(StoreError::Conflict { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
     }
 
-    /// Deletes the rows about those names.
-    pub async fn erase(&self, names: &[String]) -> Result<(), StoreError> {
+    /// Deletes the rows about them.
+    pub async fn erase(&self, names: &SoughtNames) -> Result<(), StoreError> {
         let (from, to) = keys::range_of(keys::LOGGED_REQUESTS);
         let mut next = None;
         loop {
@@ -174,43 +245,49 @@ impl RequestTable {
         }
     }
 
-    /// The requests whose last is not before `since`, by the time of the first, at most so many. A row that cannot be read is
-    /// logged and left out.
+    /// The requests of a time that `wanted` accepts, the newest, at most so many; and whether there were more. A row that cannot
+    /// be read is logged and left out.
     pub async fn unapplied(
         &self,
-        since: OffsetDateTime,
+        times: &Range<OffsetDateTime>,
         rows_max: usize,
-    ) -> Result<Vec<UnappliedRequest>, StoreError> {
-        let (_, end) = keys::range_of(keys::LOGGED_REQUESTS);
-        let rows = self.rows(keys::logged_requests_from(since - ROW_SPAN), end, rows_max).await?;
-        let read = rows.iter().filter_map(|row| logged(row, read_unapplied(row)));
-        Ok(read.filter(|unapplied| unapplied.last >= since).collect())
-    }
-
-    /// The numbers of the hours since, at most so many rows.
-    pub async fn counts(
-        &self,
-        since: OffsetDateTime,
-        rows_max: usize,
-    ) -> Result<Vec<RefusalCount>, StoreError> {
-        let (_, end) = keys::range_of(keys::REFUSAL_COUNTS);
-        let rows = self.rows(keys::refusal_counts_from(since - ROW_SPAN), end, rows_max).await?;
-        let mut counts: BTreeMap<(OffsetDateTime, RefusalKind), u64> = BTreeMap::new();
-        for RefusalCount { hour, kind, count } in rows.iter().filter_map(|row| logged(row, read_count(row))) {
-            *counts.entry((hour, kind)).or_default() += count;
-        }
-        Ok(counts.into_iter().map(|((hour, kind), count)| RefusalCount { hour, kind, count }).collect())
-    }
-
-    async fn rows(&self, from: String, to: String, rows_max: usize) -> Result<Vec<TableRow>, StoreError> {
-        let (mut rows, mut next) = (Vec::new(), None);
+        wanted: impl Fn(&UnappliedRequest) -> bool,
+    ) -> Result<(Vec<UnappliedRequest>, bool), StoreError> {
+        let from = keys::logged_requests_from(times.start - ROW_SPAN);
+        let to = keys::logged_requests_from(times.end);
+        let mut newest = VecDeque::new();
+        let mut is_cut = false;
+        let mut next = None;
         loop {
             let page = self.page(from.clone(), to.clone(), PAGE_ROWS_MAX, next).await?;
-            rows.extend(page.rows);
+            let read = page.rows.iter().filter_map(|row| logged(row, read_unapplied(row)));
+            newest.extend(read.filter(|unapplied| unapplied.last >= times.start && wanted(unapplied)));
+            let excess = newest.len().saturating_sub(rows_max);
+            is_cut |= excess > 0;
+            newest.drain(..excess);
             next = page.continuation;
-            if next.is_none() || rows.len() >= rows_max {
-                rows.truncate(rows_max);
-                return Ok(rows);
+            if next.is_none() {
+                return Ok((newest.into(), is_cut));
+            }
+        }
+    }
+
+    /// The numbers of the hours of a time.
+    pub async fn counts(&self, times: &Range<OffsetDateTime>) -> Result<Vec<RefusalCount>, StoreError> {
+        let from = keys::refusal_counts_from(times.start - ROW_SPAN);
+        let to = keys::refusal_counts_from(times.end);
+        let mut counts: BTreeMap<(OffsetDateTime, RefusalKind), u64> = BTreeMap::new();
+        let mut next = None;
+        loop {
+            let page = self.page(from.clone(), to.clone(), PAGE_ROWS_MAX, next).await?;
+            for row in &page.rows {
+                let Some(RefusalCount { hour, kind, count }) = logged(row, read_count(row)) else { continue };
+                *counts.entry((hour, kind)).or_default() += count;
+            }
+            next = page.continuation;
+            if next.is_none() {
+                let count = |((hour, kind), count)| RefusalCount { hour, kind, count };
+                return Ok(counts.into_iter().map(count).collect());
             }
         }
     }
@@ -235,8 +312,9 @@ fn logged<T>(row: &TableRow, read: Result<T, StoreError>) -> Option<T> {
 }
 
 fn unapplied_row(unapplied: &UnappliedRequest) -> TableWrite {
-    let UnappliedRequest { request, operation, first, last, times, call } = unapplied;
+    let UnappliedRequest { request, last_request, operation, first, last, times, call } = unapplied;
     let properties = RowFields::row()
+        .text("last_request", last_request.to_string())
         .time("first", *first)
         .time("last", *last)
         .int("times", i64::try_from(*times).unwrap_or(i64::MAX))
@@ -260,6 +338,7 @@ fn read_unapplied(row: &TableRow) -> Result<UnappliedRequest, StoreError> {
         keys::logged_request_of(&row.key).ok_or_else(|| StoreError::corrupt_key(row))?;
     Ok(UnappliedRequest {
         request,
+        last_request: reader.parsed("last_request", RequestId::parse)?,
         operation,
         first: reader.time("first")?,
         last: reader.time("last")?,
@@ -313,12 +392,13 @@ fn read_count(row: &TableRow) -> Result<RefusalCount, StoreError> {
 impl UnappliedRequest {
     /// As the command prints it for programs.
     pub fn to_json(&self) -> serde_json::Value {
-        let UnappliedRequest { request, operation, first, last, times, call } = self;
+        let UnappliedRequest { request, last_request, operation, first, last, times, call } = self;
         json!({
-            "kind": "not-applied", "request": request.to_string(), "operation": operation, "first": rfc3339(*first), "last": rfc3339(*last),
+            "kind": "not-applied", "request": request.to_string(), "lastRequest": last_request.to_string(),
+            "operation": operation, "first": rfc3339(*first), "last": rfc3339(*last),
             "times": times, "token": call.token, "method": call.method, "about": call.about, "target": call.target,
             "status": call.status, "scimType": call.scim_type, "detail": call.detail, "names": call.names,
-            "values": call.values.iter().cloned().collect::<BTreeMap<String, String>>(),
+            "values": call.values.iter().cloned().collect::<BTreeMap<String, Vec<String>>>(),
         })
     }
 }

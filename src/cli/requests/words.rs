@@ -8,6 +8,7 @@ use crate::cli::explain::mend::Mend;
 use crate::cli::known_names::KnownNames;
 use crate::cli::short_scope::short;
 use crate::error_chain::escape_control;
+use crate::id::RequestId;
 use crate::rbac::ReasonCode;
 use crate::rbac::arm_scope::ArmScope;
 use crate::service::access::explain::{Answer, BindingAnswer, ExplainedBindings, Explanation};
@@ -234,7 +235,7 @@ pub(super) async fn of_unapplied(
     unapplied: &UnappliedRequest,
     names: &mut KnownNames<'_>,
 ) -> Result<Vec<String>, StoreError> {
-    let UnappliedRequest { request, operation, first, last, times, call } = unapplied;
+    let UnappliedRequest { request, operation, first, last, times, call, .. } = unapplied;
     let outcome = match call.status {
         200..=299 => "nothing changed".to_owned(),
         status => format!("refused {status}"),
@@ -253,7 +254,16 @@ pub(super) async fn of_unapplied(
         None => String::new(),
     };
     let is_valued = |name: &String| call.values.iter().any(|(valued, _)| valued == name);
-    let values = call.values.iter().map(|(name, value)| format!("{name} {value:?}"));
+    let mut values = Vec::new();
+    for (name, texts) in &call.values {
+        let mut shown = Vec::new();
+        for text in texts {
+            let known = if name.starts_with("members") { names.of(text).await? } else { None };
+            shown.push(known.cloned().unwrap_or_else(|| format!("{text:?}")));
+        }
+        values.push(format!("{name} {}", shown.join(", ")));
+    }
+    let values = values.into_iter();
     let asked: Vec<String> =
         values.chain(call.names.iter().filter(|name| !is_valued(name)).cloned()).collect();
     let asked = if asked.is_empty() { String::new() } else { format!(": {}", asked.join(", ")) };
@@ -262,6 +272,18 @@ pub(super) async fn of_unapplied(
         escape_control(&format!("    {method} {}{target}{asked}", call.about)),
         escape_control(&format!("    {}", call.detail)),
     ])
+}
+
+/// That no row has this id.
+pub(super) fn of_missing(id: RequestId, is_empty: bool) -> String {
+    let time = id.time().map(clock).unwrap_or_default();
+    let what = match is_empty {
+        true => {
+            "it changed nothing, or it was only counted, or it is not written yet (10 s), or it is older than 30 days"
+        }
+        false => "it may be one of these equal requests",
+    };
+    format!("no record has the id of this request, which came at {time}: {what}")
 }
 
 /// How often requests of one kind were refused within an hour.

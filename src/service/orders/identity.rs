@@ -2,10 +2,13 @@
 
 use crate::audit::AuditEvent;
 use crate::id::{PrincipalId, UserId};
+use crate::scim::ResourceType;
 use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::deferred::log_deferred;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::service::reconcile::desired;
 use crate::store::reconcile_queue::{self, Priority};
+use crate::store::request_log::SoughtNames;
 use crate::store::users::{self, HeaderState};
 use crate::store::{StoreError, scope_blocks};
 use futures_util::try_join;
@@ -56,7 +59,11 @@ impl Orders {
             return Ok(OrderDecision::Refuse(OrderRefusal::NothingToErase));
         };
         names.push(user.to_string());
-        self.requests.erase(&names).await?;
+        // Where that table is away, other orders must not wait for it.
+        if let Err(error) = self.request_log.erase(&SoughtNames::new(ResourceType::User, &names)).await {
+            log_deferred("erasing a user in the request log", &error);
+            return Ok(OrderDecision::Refuse(OrderRefusal::RequestLogAway));
+        }
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes: vec![users::erase_names(user)],
             changes: Vec::new(),

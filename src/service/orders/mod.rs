@@ -18,11 +18,11 @@ use crate::ports::role_assignments::RoleAssignments;
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
+use crate::service::request_log::RequestLog;
 use crate::store::batches::BatchState;
 use crate::store::jobs::{self, JobKind};
 use crate::store::orders::{OrderOutcome, OrderTable, PlacedOrder};
 use crate::store::reconcile_queue::{Priority, ReconcileRequest};
-use crate::store::request_log::RequestTable;
 use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
 use file_planner::FilePlanner;
 use std::sync::Arc;
@@ -84,6 +84,10 @@ pub enum OrderRefusal {
     StillExists,
     #[error("no names are kept of this user")]
     NothingToErase,
+    #[error(
+        "the request log, which may name the user, cannot be reached; nothing was erased, give the order again"
+    )]
+    RequestLogAway,
     #[error("the user's object id is not the one that the order names")]
     OtherIdentity,
     #[error("the user's object id is accepted already")]
@@ -117,7 +121,7 @@ pub enum OrderRefusal {
 /// Carries out the orders of operators.
 pub struct Orders {
     table: OrderTable,
-    pub(super) requests: RequestTable,
+    pub(super) request_log: Arc<RequestLog>,
     pub(super) store: StateStore,
     pub(super) active_bindings: Arc<ActiveBindings>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
@@ -128,14 +132,14 @@ pub struct Orders {
 impl Orders {
     pub fn new(
         table: OrderTable,
-        requests: RequestTable,
+        request_log: Arc<RequestLog>,
         store: StateStore,
         active_bindings: Arc<ActiveBindings>,
         assignments: Arc<dyn RoleAssignments>,
         health: Arc<HealthStatus>,
     ) -> Self {
         let file_planner = FilePlanner::default();
-        Self { table, requests, store, active_bindings, assignments, health, file_planner }
+        Self { table, request_log, store, active_bindings, assignments, health, file_planner }
     }
 
     /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that

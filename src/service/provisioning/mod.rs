@@ -58,7 +58,7 @@ use crate::service::{ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::counters::ResourceCounters;
 use crate::store::cursor_key::CursorKey;
-use crate::store::request_log::{RefusalKind, UnappliedCall};
+use crate::store::request_log::UnappliedCall;
 use crate::store::resources::{ResourceId, StoredResource};
 use crate::store::{CommittedWrites, FoundRow, MayMiss, StateStore, StoreError};
 use conflict_retry::ConflictRetry;
@@ -250,10 +250,7 @@ impl Provisioning {
             names: dropped.names(),
             values: Vec::new(),
         };
-        let route = format!("PUT or PATCH /{}", I::KIND.endpoint());
-        let status = call.status;
-        let counted = RefusalKind { status, scim_type: None, route, user_agent: String::new() };
-        self.request_log.note(request, caller.operation, call, counted);
+        self.request_log.note(request, caller.operation, call);
     }
 
     async fn commit(

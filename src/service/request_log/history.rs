@@ -3,35 +3,40 @@
 //! Works on the JSON of audit records, which is the same from the table and from a running `local`.
 
 use crate::audit::{RecordedChange, Subject};
-use crate::store::request_log::{RefusalCount, RequestTable, UnappliedRequest};
+use crate::id::{GroupId, RequestId, UserId};
+use crate::scim::ResourceType;
+use crate::service::audit::query::op_prefix;
+use crate::store::request_log::{RefusalCount, RequestTable, SoughtNames, UnappliedRequest};
 use crate::store::{StateStore, StoreError};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use time::OffsetDateTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 /// Records per read.
-const PAGE_RECORDS: usize = 1000;
+pub const PAGE_RECORDS: usize = 1000;
 /// Requests that are kept: the newest.
 const REQUESTS_MAX: usize = 2000;
-/// Rows of the request log that are read.
-const ROWS_MAX: usize = 100_000;
-/// Changes of one request that are kept.
+/// Requests that do not match yet and whose jobs may bring what matches: the newest.
+const CANDIDATES_MAX: usize = 2000;
+/// Changes and effects of one request that are kept.
 const CHANGES_MAX: usize = 1000;
+/// How long after a request its job and its effects are looked for.
+const EFFECTS_SPAN: Duration = Duration::days(1);
 
 /// Which requests are of interest. A field that is not set matches everything.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RequestFilter {
-    pub since: Option<OffsetDateTime>,
-    pub until: Option<OffsetDateTime>,
-    /// The ids of a person, and the names under which refused requests may mean them.
-    pub person: Vec<String>,
-    /// The id and the name of a group.
-    pub group: Vec<String>,
+    pub times: Range<OffsetDateTime>,
+    /// The ids of a person, as the audit has them, and what refused requests may call the person.
+    pub person: Option<(Vec<String>, SoughtNames)>,
+    /// The same of a group.
+    pub group: Option<(Vec<String>, SoughtNames)>,
     /// The label of a token.
     pub token: Option<String>,
     /// The `X-Request-Id` of one request.
-    pub request: Option<String>,
+    pub request: Option<RequestId>,
     /// Only those that were refused, or not applied as a whole.
     pub only_refused: bool,
 }
@@ -72,6 +77,14 @@ pub struct AppliedRequest {
 }
 
 impl LoggedRequest {
+    /// Whether it has that id: not only one of equal requests between two that have another.
+    pub fn is_of(&self, id: RequestId) -> bool {
+        match self {
+            LoggedRequest::Applied(request) => request.request.as_deref() == Some(&id.to_string()),
+            LoggedRequest::Unapplied(request) => [request.request, request.last_request].contains(&id),
+        }
+    }
+
     /// When it came, or came for the first time.
     pub const fn time(&self) -> OffsetDateTime {
         match self {
@@ -82,12 +95,23 @@ impl LoggedRequest {
 }
 
 impl AppliedRequest {
-    /// The ids of the people and groups that it is about.
-    pub fn subjects(&self) -> BTreeSet<String> {
-        let of_change = |change| {
-            RecordedChange::read(change).subjects().into_iter().map(str::to_owned).collect::<Vec<_>>()
-        };
-        self.changes.iter().flat_map(of_change).collect()
+    /// The people that it is about.
+    pub fn people(&self) -> BTreeSet<UserId> {
+        self.named(ResourceType::User).filter_map(|id| UserId::parse(id).ok()).collect()
+    }
+
+    /// The groups that it is about.
+    pub fn groups(&self) -> BTreeSet<GroupId> {
+        let of_members = self.changes.iter().filter_map(|change| text(change, "group"));
+        self.named(ResourceType::Group).chain(of_members).filter_map(|id| GroupId::parse(id).ok()).collect()
+    }
+
+    /// The resources of that kind that changed, and for people the members: those can be groups as well.
+    fn named(&self, kind: ResourceType) -> impl Iterator<Item = &str> {
+        let is_of_kind = move |change: &&Value| text(change, "type") == Some(kind.name());
+        let resources = self.changes.iter().filter(is_of_kind).filter_map(|change| text(change, "id"));
+        let members = self.changes.iter().filter(move |_| kind == ResourceType::User);
+        resources.chain(members.filter_map(|change| text(change, "member")))
     }
 
     fn concerns(&self, subject: Subject, ids: &[String]) -> bool {
@@ -98,67 +122,78 @@ impl AppliedRequest {
     }
 }
 
-/// Reads the requests that match, and what came of them. `known`: the end of what is read, on the clock of the tables.
+/// Reads the requests that match, and what came of them. `progress` is told how many records were read.
 pub async fn read(
     store: &StateStore,
     table: &RequestTable,
     filter: &RequestFilter,
     progress: impl Fn(usize),
 ) -> Result<RequestHistory, StoreError> {
-    let since = filter.since.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let mut applied =
-        AppliedRequests { filter, requests: VecDeque::new(), by_op: BTreeMap::new(), is_cut: false };
-    let mut after = Some(crate::service::audit::query::op_prefix(since));
+    let mut applied = AppliedRequests::of(filter);
+    let mut after = Some(op_prefix(filter.times.start));
+    let end = op_prefix(filter.times.end + EFFECTS_SPAN);
     let mut records_read = 0;
-    while let Some(from) = after.take() {
+    while let Some(from) = after.take().filter(|from| *from < end) {
         let page = store.audit(Some(&from), PAGE_RECORDS).await?;
         records_read += page.len();
         progress(records_read);
         let is_full = page.len() >= PAGE_RECORDS;
         after = page.last().and_then(|record| text(record, "op")).filter(|_| is_full).map(str::to_owned);
-        page.into_iter().for_each(|record| applied.add(record));
+        page.iter().for_each(|record| applied.add(record));
     }
-    let unapplied = table.unapplied(since, ROWS_MAX).await?;
-    let mut history = RequestHistory { is_cut: applied.is_cut, ..RequestHistory::default() };
-    history.requests.extend(applied.matching().map(LoggedRequest::Applied));
-    let unapplied = unapplied.into_iter().filter(|one| filter.wants_unapplied(one));
-    history.requests.extend(unapplied.map(LoggedRequest::Unapplied));
+    let wanted = |unapplied: &UnappliedRequest| filter.wants_unapplied(unapplied);
+    let (unapplied, is_cut) = table.unapplied(&filter.times, REQUESTS_MAX, wanted).await?;
+    let mut history = RequestHistory { is_cut: is_cut || applied.is_cut, ..RequestHistory::default() };
+    history.requests.extend(applied.requests.into_values().map(LoggedRequest::Applied));
+    history.requests.extend(unapplied.into_iter().map(LoggedRequest::Unapplied));
     history.requests.sort_by_key(LoggedRequest::time);
     let excess = history.requests.len().saturating_sub(REQUESTS_MAX);
     history.is_cut |= excess > 0;
     history.requests.drain(..excess);
-    if filter.is_of_all() {
-        let counts = table.counts(since, ROWS_MAX).await?;
-        history.counts =
-            counts.into_iter().filter(|count| filter.until.is_none_or(|end| count.hour < end)).collect();
+    let is_missing = filter.request.is_some() && history.requests.is_empty();
+    if filter.is_of_all() || is_missing {
+        history.counts = table.counts(&filter.times).await?;
     }
     Ok(history)
 }
 
 impl RequestFilter {
     fn is_of_all(&self) -> bool {
-        self.person.is_empty() && self.group.is_empty() && self.token.is_none() && self.request.is_none()
+        self.person.is_none() && self.group.is_none() && self.token.is_none() && self.request.is_none()
     }
 
-    fn wants(&self, time: OffsetDateTime, token: &str, request: Option<&str>) -> bool {
-        self.until.is_none_or(|until| time < until)
-            && self.token.as_deref().is_none_or(|wanted| wanted == token)
-            && self.request.as_deref().is_none_or(|wanted| request == Some(wanted))
+    /// Whether it may match, by what no job changes.
+    fn may_want(&self, applied: &AppliedRequest) -> bool {
+        self.times.contains(&applied.time)
+            && self.token.as_ref().is_none_or(|wanted| *wanted == applied.token)
+            && self.request.is_none_or(|wanted| applied.request.as_deref() == Some(&wanted.to_string()))
     }
 
-    fn wants_applied(&self, applied: &AppliedRequest) -> bool {
-        let is_partly = || applied.changes.iter().any(is_dropped);
-        self.wants(applied.time, &applied.token, applied.request.as_deref())
-            && (self.person.is_empty() || applied.concerns(Subject::Person, &self.person))
-            && (self.group.is_empty() || applied.concerns(Subject::Group, &self.group))
-            && (!self.only_refused || is_partly())
+    fn wants_changes(&self, applied: &AppliedRequest) -> bool {
+        let concerns = |subject, sought: &Option<(Vec<String>, SoughtNames)>| {
+            sought.as_ref().is_none_or(|(ids, _)| applied.concerns(subject, ids))
+        };
+        concerns(Subject::Person, &self.person)
+            && concerns(Subject::Group, &self.group)
+            && (!self.only_refused || applied.changes.iter().any(is_dropped))
     }
 
     fn wants_unapplied(&self, unapplied: &UnappliedRequest) -> bool {
-        let UnappliedRequest { request, first, call, .. } = unapplied;
-        self.wants(*first, &call.token, Some(&request.to_string()))
-            && (self.person.is_empty() || call.is_about(&self.person))
-            && (self.group.is_empty() || call.is_about(&self.group))
+        let UnappliedRequest { request, last_request, first, last, times, call, .. } = unapplied;
+        let is_about = |sought: &Option<(Vec<String>, SoughtNames)>| {
+            sought.as_ref().is_none_or(|(_, names)| call.is_about(names))
+        };
+        // Equal requests share a row, which has the ids of the first and of the last.
+        let may_be = |wanted: RequestId| {
+            let is_between = *times > 2 && wanted.time().is_some_and(|time| (*first..=*last).contains(&time));
+            wanted == *request || wanted == *last_request || is_between
+        };
+        self.times.start <= *last
+            && *first < self.times.end
+            && self.token.as_ref().is_none_or(|wanted| *wanted == call.token)
+            && self.request.is_none_or(may_be)
+            && is_about(&self.person)
+            && is_about(&self.group)
     }
 }
 
@@ -167,79 +202,90 @@ pub fn is_dropped(change: &Value) -> bool {
     matches!(text(change, "kind"), Some("attributes-dropped" | "member-dropped"))
 }
 
-/// The applied requests while the audit is read, in its order.
+/// The applied requests while the audit is read, by their ops, which list by time.
 struct AppliedRequests<'a> {
     filter: &'a RequestFilter,
-    requests: VecDeque<AppliedRequest>,
-    /// The place of an op, counted from the first request that was ever kept.
-    by_op: BTreeMap<String, usize>,
+    requests: BTreeMap<String, AppliedRequest>,
+    /// A change that is larger than one transaction names its members later, in the records of its job.
+    candidates: BTreeMap<String, AppliedRequest>,
     is_cut: bool,
 }
 
-impl AppliedRequests<'_> {
-    fn add(&mut self, record: Value) {
-        if text(&record, "cause") != Some("request") {
-            return;
-        }
-        let (Some(op), Some(origin)) = (text(&record, "op"), text(&record, "origin")) else { return };
-        let (op, origin) = (op.to_owned(), origin.to_owned());
-        let time = text(&record, "time").and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-        let Some(time) = time else { return };
-        let own = |name: &str| text(&record, name).map(str::to_owned);
-        let (request, token, status) =
-            (own("request"), own("actor"), record.get("status").and_then(Value::as_i64));
-        let Some(Value::Array(changes)) = record.get("changes").cloned() else { return };
-        let (effects, changes): (Vec<Value>, Vec<Value>) = changes.into_iter().partition(is_effect);
-        if op == origin {
-            let token = token.unwrap_or_default();
-            self.keep(AppliedRequest { time, op, request, token, status, changes, effects: Vec::new() });
-            return;
-        }
-        if let Some(applied) = self.of(&origin) {
-            let room = CHANGES_MAX.saturating_sub(applied.changes.len());
-            applied.changes.extend(changes.into_iter().take(room));
-        }
-        effects.into_iter().for_each(|effect| self.add_effect(&origin, time, effect));
+impl<'a> AppliedRequests<'a> {
+    fn of(filter: &'a RequestFilter) -> Self {
+        Self { filter, requests: BTreeMap::new(), candidates: BTreeMap::new(), is_cut: false }
     }
 
-    fn keep(&mut self, request: AppliedRequest) {
-        if !self.filter.wants_applied(&request) && !self.may_grow(&request) {
+    fn add(&mut self, record: &Value) {
+        if text(record, "cause") != Some("request") {
             return;
         }
-        let dropped_before = self.by_op.len() - self.requests.len();
-        self.by_op.insert(request.op.clone(), dropped_before + self.requests.len());
-        self.requests.push_back(request);
+        let (Some(op), Some(origin)) = (text(record, "op"), text(record, "origin")) else { return };
+        let time = text(record, "time").and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        let (Some(time), Some(Value::Array(changes))) = (time, record.get("changes")) else { return };
+        let (effects, changes): (Vec<Value>, Vec<Value>) = changes.iter().cloned().partition(is_effect);
+        if op == origin {
+            let own = |name: &str| text(record, name).map(str::to_owned);
+            let applied = AppliedRequest {
+                time,
+                op: op.to_owned(),
+                request: own("request"),
+                token: own("actor").unwrap_or_default(),
+                status: record.get("status").and_then(Value::as_i64),
+                changes,
+                effects: Vec::new(),
+            };
+            self.keep(applied);
+        } else {
+            self.follow(origin, time, changes, effects);
+        }
+    }
+
+    fn keep(&mut self, applied: AppliedRequest) {
+        if !self.filter.may_want(&applied) {
+            return;
+        }
+        let is_wanted = self.filter.wants_changes(&applied);
+        let kept = if is_wanted { &mut self.requests } else { &mut self.candidates };
+        kept.insert(applied.op.clone(), applied);
+        if self.candidates.len() > CANDIDATES_MAX {
+            self.candidates.pop_first();
+        }
         if self.requests.len() > REQUESTS_MAX {
-            self.requests.pop_front();
+            self.requests.pop_first();
             self.is_cut = true;
         }
     }
 
-    /// Whether its job may bring changes that match: a large change names its members later.
-    fn may_grow(&self, request: &AppliedRequest) -> bool {
-        !self.filter.only_refused
-            && request.changes.iter().any(|change| text(change, "kind") == Some("resource-changed"))
-    }
-
-    fn of(&mut self, op: &str) -> Option<&mut AppliedRequest> {
-        let dropped_before = self.by_op.len() - self.requests.len();
-        let place = self.by_op.get(op)?.checked_sub(dropped_before)?;
-        self.requests.get_mut(place)
-    }
-
-    /// An effect is of the request that set it off. Where several requests were about a person before one reconcile, that
-    /// names the last of them.
-    fn add_effect(&mut self, origin: &str, time: OffsetDateTime, effect: Value) {
-        if let Some(applied) = self.of(origin)
-            && applied.effects.len() < CHANGES_MAX
+    /// Adds what followed from a request. An effect is of the last request about a person before the reconcile: the others
+    /// are told apart by what the person has now.
+    fn follow(&mut self, origin: &str, time: OffsetDateTime, changes: Vec<Value>, effects: Vec<Value>) {
+        let kept = self.requests.get_mut(origin);
+        let Some(applied) = kept.or_else(|| self.candidates.get_mut(origin)) else { return };
+        let room = CHANGES_MAX.saturating_sub(applied.changes.len());
+        let (filter, mut changes) = (self.filter, changes);
+        // Of a large change those are kept first that are asked for.
+        changes.sort_by_key(|change| !filter.names(change));
+        applied.changes.extend(changes.into_iter().take(room));
+        let room = CHANGES_MAX.saturating_sub(applied.effects.len());
+        let effects = effects.into_iter().filter(|effect| filter.person.is_none() || filter.names(effect));
+        applied.effects.extend(effects.take(room).map(|effect| (time, effect)));
+        if self.candidates.get(origin).is_some_and(|applied| filter.wants_changes(applied))
+            && let Some(applied) = self.candidates.remove(origin)
         {
-            applied.effects.push((time, effect));
+            self.keep(applied);
         }
     }
+}
 
-    fn matching(self) -> impl Iterator<Item = AppliedRequest> {
-        let filter = self.filter;
-        self.requests.into_iter().filter(|applied| filter.wants_applied(applied))
+impl RequestFilter {
+    /// Whether a change names the person or the group that is asked for.
+    fn names(&self, change: &Value) -> bool {
+        let change = RecordedChange::read(change);
+        let is_named = |subject, sought: &Option<(Vec<String>, SoughtNames)>| {
+            sought.as_ref().is_some_and(|(ids, _)| ids.iter().any(|id| change.concerns(subject, id)))
+        };
+        is_named(Subject::Person, &self.person) || is_named(Subject::Group, &self.group)
     }
 }
 

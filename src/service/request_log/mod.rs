@@ -1,8 +1,8 @@
 //! The log of requests that left no audit record, for the admin of the identity provider.
 //!
 //! What is noted here waits in memory and is written in the background, so that no request waits for it or fails with it. A
-//! process that is killed loses what it noted in the last seconds. Requests that are equal share a row for an hour, so a
-//! client that tries the same again and again fills nothing.
+//! process that is killed loses what it noted since the last write. Requests that are equal share a row for an hour, so a client
+//! that retries the same request fills nothing.
 
 pub mod history;
 
@@ -12,23 +12,28 @@ use crate::service::deferred::log_deferred;
 use crate::service::rate_limit::RateLimiter;
 use crate::store::StoreError;
 use crate::store::request_log::{
-    ROW_SPAN, RefusalCount, RefusalKind, RequestTable, UnappliedCall, UnappliedRequest,
+    ROW_SPAN, RefusalCount, RefusalKind, RequestTable, SoughtNames, UnappliedCall, UnappliedRequest,
 };
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// New rows that a process writes: so many at once, and so many a minute after that. Others are only counted.
+/// New rows that a process writes for the holder of one token: so many at once, and so many a minute after that. Other requests
+/// are only counted.
 const NEW_ROWS: RateLimiter = RateLimiter::new(30.0, 0.5);
-/// Rows of requests that wait in memory, or were written within the hour.
+/// Labels of tokens that have a limit of their own.
+const TOKENS_MAX: usize = 32;
+/// Rows of requests that are kept in memory: they are not written yet, or of this hour.
 const REQUESTS_MAX: usize = 1000;
-/// Kinds of counted requests within an hour. Others are counted together.
+/// Kinds of counted requests within an hour, of callers with a token and of others apart. Further ones are counted together.
 const KINDS_MAX: usize = 60;
-/// Between two writes of the same rows.
+/// Numbers that are kept in memory while they cannot be written.
+const COUNTS_MAX: usize = 1000;
+/// Between two writes.
 const WRITE_EVERY: Duration = Duration::from_secs(10);
 /// Between two looks for rows that are too old.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
@@ -42,11 +47,14 @@ pub struct RequestLog {
     /// Of this process: it counts in rows of its own.
     process: Uuid,
     noted: Mutex<NotedRequests>,
+    /// Held while rows are written: an earlier state of a row must not overwrite a later one.
+    writing: tokio::sync::Mutex<()>,
     wake: Notify,
 }
 
+#[derive(Default)]
 struct NotedRequests {
-    new_rows: RateLimiter,
+    new_rows: BTreeMap<String, RateLimiter>,
     requests: BTreeMap<(UnappliedCall, OffsetDateTime), NotedRow<UnappliedRequest>>,
     counts: BTreeMap<(OffsetDateTime, RefusalKind), NotedRow<u64>>,
 }
@@ -60,58 +68,54 @@ struct NotedRow<T> {
 impl RequestLog {
     /// `process`: random, of this process.
     pub fn new(table: RequestTable, clock: Arc<dyn Clock>, process: Uuid) -> Self {
-        let noted = NotedRequests { new_rows: NEW_ROWS, requests: BTreeMap::new(), counts: BTreeMap::new() };
-        Self { table, clock, process, noted: Mutex::new(noted), wake: Notify::new() }
+        let (noted, writing, wake) = (Mutex::default(), tokio::sync::Mutex::default(), Notify::new());
+        Self { table, clock, process, noted, writing, wake }
     }
 
-    /// Notes a write that left no audit record. `route`: as it is counted where it is one too many.
-    pub fn note(
-        &self,
-        request: RequestId,
-        operation: Option<usize>,
-        call: UnappliedCall,
-        counted: RefusalKind,
-    ) {
+    /// Notes a write that left no audit record; false where it is one too many, and can only be counted.
+    pub fn note(&self, request: RequestId, operation: Option<usize>, call: UnappliedCall) -> bool {
         let (now, hour) = self.now();
-        let is_counted = {
-            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-            let NotedRequests { new_rows, requests, .. } = &mut *noted;
-            let key = (call, hour);
-            if let Some(row) = requests.get_mut(&key) {
-                row.value.times += 1;
-                row.value.last = now;
-                row.is_written = false;
-                false
-            } else if requests.len() < REQUESTS_MAX && new_rows.take_one(self.clock.monotonic()).is_none() {
-                let call = key.0.clone();
-                let value = UnappliedRequest { request, operation, first: now, last: now, times: 1, call };
-                requests.insert(key, NotedRow { value, is_written: false });
-                false
-            } else {
-                true
-            }
-        };
-        match is_counted {
-            true => self.count(counted),
-            false => self.wake.notify_one(),
+        let mut noted = self.lock();
+        let key = (call, hour);
+        if let Some(row) = noted.requests.get_mut(&key) {
+            row.value.times += 1;
+            row.value.last = now;
+            row.value.last_request = request;
+            row.is_written = false;
+        } else if noted.has_room(&key.0.token, self.clock.monotonic()) {
+            let call = key.0.clone();
+            let value = UnappliedRequest {
+                request,
+                last_request: request,
+                operation,
+                first: now,
+                last: now,
+                times: 1,
+                call,
+            };
+            noted.requests.insert(key, NotedRow { value, is_written: false });
+        } else {
+            return false;
         }
+        drop(noted);
+        self.wake.notify_one();
+        true
     }
 
     /// Counts a request that was refused.
     pub fn count(&self, kind: RefusalKind) {
         let (_, hour) = self.now();
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = &mut noted.counts;
-        let is_new = !counts.contains_key(&(hour, kind.clone()));
-        let kind = match is_new && counts.len() >= KINDS_MAX {
-            true => RefusalKind { scim_type: None, user_agent: OTHER_CLIENTS.to_owned(), ..kind },
-            false => kind,
-        };
-        let row = counts.entry((hour, kind)).or_insert(NotedRow { value: 0, is_written: false });
+        let mut noted = self.lock();
+        let kind = noted.known_kind(hour, kind);
+        let row = noted.counts.entry((hour, kind)).or_insert(NotedRow { value: 0, is_written: false });
         row.value += 1;
         row.is_written = false;
         drop(noted);
         self.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, NotedRequests> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> (OffsetDateTime, OffsetDateTime) {
@@ -145,21 +149,27 @@ impl RequestLog {
 
     /// Deletes the rows that are too old.
     pub async fn expire(&self) -> Result<(), StoreError> {
-        while self.table.expire(self.clock.now()).await? {}
+        while self.table.expire().await? {}
         Ok(())
+    }
+
+    /// Deletes what the log has of a person or a group, in memory and in the table.
+    pub async fn erase(&self, names: &SoughtNames) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
+        self.lock().requests.retain(|(call, _), _| !call.is_about(names));
+        self.table.erase(names).await
     }
 
     /// Writes what is noted and not written yet.
     pub async fn write_noted(&self) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
         let (requests, counts) = self.take_unwritten();
         if requests.is_empty() && counts.is_empty() {
             return Ok(());
         }
         let written = self.table.write(&requests, &counts).await;
-        match written {
-            // They would be refused for ever, and others with them.
-            Err(StoreError::Invalid { .. } | StoreError::TooLarge { .. }) | Ok(()) => {}
-            Err(_) => self.put_back(&requests, &counts),
+        if written.is_err() {
+            self.put_back(&requests, &counts);
         }
         written
     }
@@ -167,7 +177,7 @@ impl RequestLog {
     /// What is not written yet; from now on it counts as written. What is written and of an earlier hour is forgotten.
     fn take_unwritten(&self) -> (Vec<UnappliedRequest>, Vec<(RefusalCount, Uuid)>) {
         let (_, hour) = self.now();
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.lock();
         noted.requests.retain(|(_, of), row| !row.is_written || *of + ROW_SPAN > hour);
         noted.counts.retain(|(of, _), row| !row.is_written || *of + ROW_SPAN > hour);
         let requests = noted.requests.values_mut().filter_map(NotedRow::take).collect();
@@ -179,7 +189,7 @@ impl RequestLog {
     }
 
     fn put_back(&self, requests: &[UnappliedRequest], counts: &[(RefusalCount, Uuid)]) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.lock();
         let ids: Vec<_> = requests.iter().map(|one| (one.request, one.operation)).collect();
         for row in noted.requests.values_mut() {
             row.is_written &= !ids.contains(&(row.value.request, row.value.operation));
@@ -188,6 +198,31 @@ impl RequestLog {
             if let Some(row) = noted.counts.get_mut(&(*hour, kind.clone())) {
                 row.is_written = false;
             }
+        }
+    }
+}
+
+impl NotedRequests {
+    /// Whether the holder of this token gets another row.
+    fn has_room(&mut self, token: &str, now: Duration) -> bool {
+        if self.requests.len() >= REQUESTS_MAX {
+            return false;
+        }
+        if !self.new_rows.contains_key(token) && self.new_rows.len() >= TOKENS_MAX {
+            self.new_rows.clear();
+        }
+        self.new_rows.entry(token.to_owned()).or_insert(NEW_ROWS).take_one(now).is_none()
+    }
+
+    /// The kind as it is counted. A caller without a token can call itself anything.
+    fn known_kind(&self, hour: OffsetDateTime, kind: RefusalKind) -> RefusalKind {
+        let is_unknown = |kind: &RefusalKind| kind.status == 401;
+        let of_hour =
+            self.counts.keys().filter(|(of, known)| *of == hour && is_unknown(known) == is_unknown(&kind));
+        let is_known = self.counts.contains_key(&(hour, kind.clone()));
+        match is_known || (of_hour.count() < KINDS_MAX && self.counts.len() < COUNTS_MAX) {
+            true => kind,
+            false => RefusalKind { scim_type: None, user_agent: OTHER_CLIENTS.to_owned(), ..kind },
         }
     }
 }

@@ -139,6 +139,51 @@ async fn a_refused_name_is_one_line_however_often_it_is_tried() {
 }
 
 #[actix_web::test]
+async fn who_was_never_created_is_found_and_so_is_each_of_equal_requests() {
+    let setup = Setup::start().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let refused =
+            setup.idp.post("/Users", json!({"userName": "zoe@contoso.example", "externalId": []})).await;
+        assert_eq!(refused.status, 400);
+        let detail = refused.body["detail"].as_str().unwrap().to_owned();
+        ids.push(detail.split_once("(request ").unwrap().1.trim_end_matches(')').to_owned());
+    }
+    setup
+        .says(&["--user", "zoe"], &["refused 400 invalidValue, 3 times", "userName \"zoe@contoso.example\""]);
+    for (id, known) in [(&ids[0], true), (&ids[1], false), (&ids[2], true)] {
+        let said = setup.says(&["--id", id], &["refused 400 invalidValue, 3 times"]);
+        assert_eq!(said.contains("it may be one of these equal requests"), !known, "{said}");
+    }
+    let read = setup.idp.get("/Users/nothing").await.body["detail"].as_str().unwrap().to_owned();
+    let id = read.split_once("(request ").unwrap().1.trim_end_matches(')').to_owned();
+    let counted = "1 time 404: GET /scim/v2/Users/{id}";
+    setup.says(&["--id", &id], &["no record has the id of this request", "only counted", counted]);
+}
+
+#[actix_web::test]
+async fn a_person_is_found_in_a_change_of_a_whole_group_beside_many_others() {
+    let setup = Setup::start().await;
+    let mut people = Vec::new();
+    for n in 0..40 {
+        people.push(setup.person(json!({"userName": format!("m{n}@contoso.example")})).await);
+    }
+    let members: Vec<Value> = people.iter().map(|id| json!({ "value": id })).collect();
+    let made = setup.idp.post("/Groups", json!({"displayName": "Night Shift", "members": members})).await;
+    let group = made.body["id"].as_str().unwrap().to_owned();
+    setup.says(
+        &["--user", "m39"],
+        &["created the group Night Shift", "added to Night Shift: ", "m39@contoso.example"],
+    );
+    setup.idp.delete(&format!("/Groups/{group}")).await;
+    setup.says(&["--user", "m39"], &[&format!("removed from {group}: "), "m39@contoso.example"]);
+    let token = setup.run(&["--token", "another"]).1;
+    assert!(token.contains("no requests"), "{token}");
+    let until = setup.run(&["--since", "2d", "--until", "1d"]).1;
+    assert!(until.contains("no requests"), "{until}");
+}
+
+#[actix_web::test]
 async fn a_wrong_token_is_counted_and_an_oversized_push_is_named() {
     let setup = Setup::start().await;
     let stranger = Idp::new(&setup.local.ready.base_url, "wrong-wrong-wrong-wrong-wrong-wrong");

@@ -7,10 +7,12 @@ use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::id::RequestId;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::ids::IdSource;
+use azure_backup_scim::scim::ResourceType;
 use azure_backup_scim::service::request_log::RequestLog;
 use azure_backup_scim::store::request_log::{
-    RefusalCount, RefusalKind, RequestTable, UnappliedCall, UnappliedRequest,
+    RefusalCount, RefusalKind, RequestTable, SoughtNames, UnappliedCall, UnappliedRequest,
 };
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -18,6 +20,7 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 const START: OffsetDateTime = datetime!(2026-12-01 10:15 UTC);
+const EVER: Range<OffsetDateTime> = datetime!(2026-01-01 0:00 UTC)..datetime!(2028-01-01 0:00 UTC);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -40,10 +43,14 @@ impl Stage {
 
     /// Notes a refused request to create that user.
     fn refuse(&self, user_name: &str) {
+        self.note("entra", user_name);
+    }
+
+    fn note(&self, token: &str, user_name: &str) {
         let id = RequestId::new(RandomIds::new(Arc::new(self.clock.clone())).op().uuid());
-        let values = vec![("userName".to_owned(), user_name.to_owned())];
+        let values = vec![("userName".to_owned(), vec![user_name.to_owned()])];
         let call = UnappliedCall {
-            token: "entra".to_owned(),
+            token: token.to_owned(),
             method: "POST".to_owned(),
             about: "User".to_owned(),
             target: None,
@@ -53,15 +60,17 @@ impl Stage {
             names: vec!["userName".to_owned()],
             values,
         };
-        self.log.note(id, None, call, kind("POST /scim/v2/Users", "entra"));
+        if !self.log.note(id, None, call) {
+            self.log.count(kind("POST /scim/v2/Users", token));
+        }
     }
 
     async fn rows(&self) -> Vec<UnappliedRequest> {
-        self.table.unapplied(OffsetDateTime::UNIX_EPOCH + time::Duration::days(1), 100_000).await.unwrap()
+        self.table.unapplied(&EVER, 100_000, |_| true).await.unwrap().0
     }
 
     async fn counts(&self) -> Vec<RefusalCount> {
-        self.table.counts(OffsetDateTime::UNIX_EPOCH + time::Duration::days(1), 100_000).await.unwrap()
+        self.table.counts(&EVER).await.unwrap()
     }
 }
 
@@ -157,19 +166,71 @@ async fn rows_end_after_thirty_days() {
     stage.log.write_noted().await.unwrap();
     stage.clock.advance(DAY + 61 * MINUTE);
     stage.log.expire().await.unwrap();
-    let left: Vec<String> = stage.rows().await.into_iter().map(|row| row.call.values[0].1.clone()).collect();
+    let left: Vec<String> =
+        stage.rows().await.into_iter().map(|row| row.call.values[0].1[0].clone()).collect();
     assert_eq!((left, stage.counts().await.len()), (vec!["new".to_owned()], 0));
 }
 
 #[tokio::test]
-async fn erasing_takes_the_rows_that_name_the_person_in_any_case_and_no_others() {
+async fn erasing_takes_the_rows_that_name_the_person_as_scim_compares_names_and_no_others() {
     let stage = Stage::new();
-    for name in ["bob@contoso.example", "BOB@contoso.example", "bobby@contoso.example"] {
+    for name in [
+        "bob@contoso.example",
+        "BOB@contoso.example",
+        "JÖRG@contoso.example",
+        "Miller, Bob",
+        "bobby@contoso.example",
+    ] {
         stage.refuse(name);
         stage.clock.advance(MINUTE);
     }
     stage.log.write_noted().await.unwrap();
-    stage.table.erase(&["bob@contoso.example".to_owned()]).await.unwrap();
-    let left: Vec<String> = stage.rows().await.into_iter().map(|row| row.call.values[0].1.clone()).collect();
+    // One that is not written yet must not come back.
+    stage.refuse("bob@contoso.example");
+    let names = ["bob@contoso.example", "jörg@contoso.example", "miller, bob"].map(str::to_owned);
+    stage.log.erase(&SoughtNames::new(ResourceType::User, &names)).await.unwrap();
+    stage.log.write_noted().await.unwrap();
+    let left: Vec<String> =
+        stage.rows().await.into_iter().map(|row| row.call.values[0].1[0].clone()).collect();
     assert_eq!(left, ["bobby@contoso.example"]);
+}
+
+#[tokio::test]
+async fn the_holder_of_one_token_takes_no_rows_from_another() {
+    let stage = Stage::new();
+    for n in 0..100 {
+        stage.note("okta", &format!("user{n}"));
+    }
+    stage.note("entra", "bob");
+    stage.log.write_noted().await.unwrap();
+    let tokens: Vec<String> = stage.rows().await.into_iter().map(|row| row.call.token).collect();
+    assert_eq!(tokens.iter().filter(|token| *token == "okta").count(), 30);
+    assert!(tokens.contains(&"entra".to_owned()));
+}
+
+#[tokio::test]
+async fn clients_without_a_token_hide_no_caller_who_has_one() {
+    let stage = Stage::new();
+    for n in 0..500 {
+        stage.log.count(kind("GET /scim/v2/Users", &format!("client {n}")));
+    }
+    let missing = RefusalKind { status: 404, ..kind("GET /scim/v2/Users/{id}", "Okta SCIM Client 1.0.0") };
+    stage.log.count(missing.clone());
+    stage.log.write_noted().await.unwrap();
+    assert!(stage.counts().await.iter().any(|count| count.kind == missing));
+}
+
+#[tokio::test]
+async fn a_row_that_the_table_cannot_take_costs_no_other_row() {
+    let stage = Stage::new();
+    stage.refuse("ana");
+    stage.refuse(&"x".repeat(2_000_000));
+    stage.refuse("bob");
+    stage.log.write_noted().await.unwrap();
+    let kept: Vec<String> =
+        stage.rows().await.into_iter().map(|row| row.call.values[0].1[0].clone()).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    stage.faults.reset();
+    stage.log.write_noted().await.unwrap();
+    assert_eq!(stage.faults.counts().requests, 0, "it is not tried for ever");
 }
