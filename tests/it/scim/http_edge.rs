@@ -425,6 +425,45 @@ fn a_text_that_is_no_id_is_404_once_the_message_is_in_order() {
 }
 
 #[test]
+fn every_answer_names_its_request_and_an_error_says_it_too() {
+    let service = Service::start();
+    let created = service.post("/scim/v2/Users", &[], r#"{"userName": "ana"}"#);
+    let id = created.json()["id"].as_str().unwrap().to_owned();
+    let (path, version) = (format!("/scim/v2/Users/{id}"), created.json()["meta"]["version"].clone());
+    let known = format!("if-none-match: {}", version.as_str().unwrap());
+    let answers = [
+        (201, created),
+        (200, service.anonymous("GET", "/")),
+        (200, service.anonymous("GET", "/healthz")),
+        (200, service.call("GET", "/scim/v2/Users")),
+        (200, service.call("HEAD", "/scim/v2/Users")),
+        (304, service.send("GET", &path, &[&bearer(), &known], b"")),
+        (400, service.post("/scim/v2/Users", &[], "{")),
+        (400, service.call("GET", "/scim/v2/Users?filter=")),
+        (401, service.anonymous("GET", "/scim/v2/Users")),
+        (404, service.call("GET", "/scim/v2/Users/nothing")),
+        (405, service.call("PUT", "/scim/v2/Users")),
+        (409, service.post("/scim/v2/Users", &[], r#"{"userName": "ana"}"#)),
+        (415, service.post("/scim/v2/Users", &["content-encoding: gzip"], "x")),
+        (500, service.call("GET", &format!("/scim/v2/Users/{BROKEN}"))),
+        (501, service.call("GET", "/scim/v2/Me")),
+        (204, service.call("DELETE", &path)),
+    ];
+    for (status, answer) in answers {
+        assert_eq!(
+            (answer.status, answer.header("x-request-id")),
+            (status, Some(REQUEST)),
+            "{}",
+            answer.head
+        );
+        if status >= 400 {
+            let detail = answer.json()["detail"].clone();
+            assert!(detail.as_str().unwrap().ends_with(&format!(" (request {REQUEST})")), "{detail}");
+        }
+    }
+}
+
+#[test]
 fn unknown_paths_and_methods_are_scim_errors() {
     let service = Service::start();
     for path in ["/scim/v2/Spaceships", "/scim/v1/Users", "/nothing", "//scim/v2/Users", "/scim/v2/Users/a/b"]

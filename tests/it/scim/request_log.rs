@@ -1,17 +1,23 @@
 //! The request log itself: bounded, patient while storage is away, and short-lived.
 
+use crate::grants::over_http::Front;
+use crate::scim::http_edge::bearer;
 use crate::support::clock::ManualClock;
 use crate::support::fault_injection::{Fault, Faults, When};
+use crate::support::harness::World;
+use crate::support::rows::quiet;
 use azure_backup_scim::app::RandomIds;
 use azure_backup_scim::engine::TableEngine;
 use azure_backup_scim::id::RequestId;
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::ids::IdSource;
 use azure_backup_scim::scim::ResourceType;
+use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::request_log::RequestLog;
 use azure_backup_scim::store::request_log::{
     RefusalCount, RefusalKind, RequestTable, SoughtNames, UnappliedCall, UnappliedRequest,
 };
+use serde_json::{Value, json};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,4 +239,32 @@ async fn a_row_that_the_table_cannot_take_costs_no_other_row() {
     stage.faults.reset();
     stage.log.write_noted().await.unwrap();
     assert_eq!(stage.faults.counts().requests, 0, "it is not tried for ever");
+}
+
+#[test]
+fn no_request_reads_or_writes_more_for_the_log() {
+    let world = quiet(World::new());
+    let front = Front::of(world.start_with(InlineLimits { wait: Duration::ZERO, people_max: 0 }));
+    let headers = [&bearer()[..], "content-type: application/scim+json"];
+    let made = front.http.send("POST", "/scim/v2/Users", &headers, br#"{"userName": "bob"}"#);
+    let path = format!("/scim/v2/Users/{}?attributes=id", made.json()["id"].as_str().unwrap());
+    let title = json!({"Operations": [{"op": "add", "value": {"title": "Chief", "shoeSize": 44}}]});
+    let number = json!({"Operations": [{"op": "replace", "path": "userName", "value": 7}]});
+    for (method, path, body, expected) in [
+        // The header is read, and the change is written.
+        ("PATCH", path.as_str(), title.clone(), (200, 2)),
+        ("PATCH", &path, title, (200, 1)),
+        ("PATCH", &path, number, (400, 1)),
+        ("PUT", "/scim/v2/Users/nothing", json!({"userName": "zoe"}), (404, 0)),
+        ("GET", "/scim/v2/Users?filter=shoeSize%20pr", Value::Null, (400, 0)),
+    ] {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        world.faults.reset();
+        let answer = front.http.send(method, path, &headers, body.as_bytes());
+        assert_eq!((answer.status, world.faults.counts().requests), expected, "{method} {path} {body}");
+    }
+    // All of it is one write in the background.
+    world.faults.reset();
+    front.node.run(front.node.service.request_log.write_noted()).unwrap();
+    assert_eq!((world.faults.counts().requests, world.faults.counts().writes), (1, 4));
 }
