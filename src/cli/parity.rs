@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", requires = "group")]
     file: Option<PathBuf>,
     /// The group that the file is about: its displayName, externalId or SCIM id.
-    #[arg(long, value_name = "NAME", requires = "file")]
+    #[arg(long, value_name = "NAME", requires = "file", conflicts_with = "graph")]
     group: Option<String>,
     /// Which columns of the file hold what: id (what the identity provider sends as externalId or entraObjectId), userName, active,
     /// type. The file is then not taken for one of Entra's.

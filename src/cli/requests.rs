@@ -4,6 +4,7 @@
 mod words;
 
 use crate::audit::rfc3339;
+use crate::cli::exit::EXIT_DEPENDENCY;
 use crate::cli::explain::answers::{answer_json, is_strange};
 use crate::cli::known_names::KnownNames;
 use crate::cli::moment::parse_time;
@@ -79,7 +80,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             true => write_json(&mut out, &history, &present)?,
             false => write_text(&mut out, store, &filter, &history, &present).await?,
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(if history.log_unread.is_some() { ExitCode::from(EXIT_DEPENDENCY) } else { ExitCode::SUCCESS })
     })
 }
 
@@ -217,6 +218,13 @@ async fn write_text(
     present: &PresentAccess,
 ) -> Result<(), OperatorError> {
     let mut names = KnownNames::new(store);
+    if let Some(why) = &history.log_unread {
+        let why = escape_control(why);
+        writeln!(
+            out,
+            "the table of the request log cannot be read, so refused requests are missing: {why}\n"
+        )?;
+    }
     if history.is_cut {
         writeln!(out, "only the newest of these requests are shown; narrow them with --since and --until\n")?;
     }
@@ -244,6 +252,13 @@ async fn write_text(
     if history.requests.is_empty() && filter.request.is_none() {
         writeln!(out, "no requests")?;
     }
+    if history.counts.is_empty() && history.writes_counted > 0 {
+        let counted = history.writes_counted;
+        writeln!(
+            out,
+            "\nwrites of this time that were refused, only counted, and may be about this too: {counted}"
+        )?;
+    }
     if !history.counts.is_empty() {
         writeln!(out, "\nrefused or not answered, and only counted:")?;
         for count in &history.counts {
@@ -256,6 +271,9 @@ async fn write_text(
 fn write_json(out: &mut impl Write, history: &RequestHistory, present: &PresentAccess) -> io::Result<()> {
     if history.is_cut {
         writeln!(out, "{}", json!({ "kind": "cut" }))?;
+    }
+    if let Some(why) = &history.log_unread {
+        writeln!(out, "{}", json!({ "kind": "request-log-unread", "why": why }))?;
     }
     for (place, request) in history.requests.iter().enumerate() {
         let line = match request {

@@ -129,6 +129,9 @@ fn member_ids(path: &PatchPath, value: &Value) -> Vec<String> {
 fn plain_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        // What is in it decides nothing.
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
         other => other.to_string(),
     }
 }

@@ -155,7 +155,6 @@ fn in_words(error: &csv::Error, text: &str) -> String {
 
 /// Where each column is.
 fn places(header: &StringRecord, columns: &ColumnNames) -> Result<BTreeMap<ColumnRole, usize>, String> {
-    let plain = |name: &str| name.to_lowercase().split_whitespace().collect::<String>();
     let mut places = BTreeMap::new();
     for (role, column) in columns {
         // As it is written, else without regard to case.
@@ -164,13 +163,17 @@ fn places(header: &StringRecord, columns: &ColumnNames) -> Result<BTreeMap<Colum
         let Some(place) = place else {
             return Err(format!("has no column {column:?}; {}", has_columns(header)));
         };
+        refuse_twice(header, place, column)?;
         places.insert(*role, place);
     }
     if columns.is_empty() {
         use ColumnRole::{Active, DisplayName, Id, Type, UserName};
         for role in [Id, UserName, Active, Type, DisplayName] {
             let named = |entra: &&str| header.iter().position(|name| plain(name) == **entra);
-            places.extend(role.in_entra().iter().find_map(named).map(|place| (role, place)));
+            if let Some(place) = role.in_entra().iter().find_map(named) {
+                refuse_twice(header, place, role.as_str())?;
+                places.insert(role, place);
+            }
         }
         if !places.contains_key(&Id) && !places.contains_key(&UserName) {
             return Err(format!(
@@ -180,6 +183,19 @@ fn places(header: &StringRecord, columns: &ColumnNames) -> Result<BTreeMap<Colum
         }
     }
     Ok(places)
+}
+
+fn plain(name: &str) -> String {
+    name.to_lowercase().split_whitespace().collect()
+}
+
+/// Of two columns of one name it is not known which is meant.
+fn refuse_twice(header: &StringRecord, place: usize, wanted: &str) -> Result<(), String> {
+    let name = header.get(place).unwrap_or_default().trim();
+    match header.iter().filter(|other| other.trim() == name).count() {
+        0 | 1 => Ok(()),
+        _ => Err(format!("has the column {name:?} more than once: which is the {wanted} is not known")),
+    }
 }
 
 fn has_columns(header: &StringRecord) -> String {
@@ -340,6 +356,8 @@ mod tests {
         mistake("", &[], "is empty");
         mistake("\u{FEFF}\r\n", &[], "is empty");
         mistake("Name,Mail\nana,a@x\n", &[], "--columns id=COLUMN,userName=COLUMN; it has Name, Mail");
+        mistake("id,id\na,b\n", &[], "has the column \"id\" more than once");
+        mistake("ID,x,x\na,b,c\n", &["id=x"], "has the column \"x\" more than once");
         mistake("id,login\na,b\n", &["id=id", "userName=Mail"], "no column \"Mail\"; it has id, login");
         mistake(
             "id,userPrincipalName\r\na,b\r\n\r\na1\r\n",

@@ -51,7 +51,8 @@ impl Orders {
     /// Records name people by their SCIM ids alone, so nothing of them changes. What the request log has of the user goes with
     /// the names.
     pub(super) async fn erase(&self, user: UserId) -> Result<OrderDecision, StoreError> {
-        let (exists, kept) = try_join!(self.store.exists(user), self.store.kept_names(user))?;
+        let (exists, kept, ledger) =
+            try_join!(self.store.exists(user), self.store.kept_names(user), self.store.ledger(user))?;
         if exists {
             return Ok(OrderDecision::Refuse(OrderRefusal::StillExists));
         }
@@ -59,6 +60,9 @@ impl Orders {
             return Ok(OrderDecision::Refuse(OrderRefusal::NothingToErase));
         };
         names.push(user.to_string());
+        // Requests name people by their object ids as well.
+        names.extend(ledger.pins.iter().map(|pin| pin.principal.to_string()));
+        names.extend(ledger.entries.iter().map(|stored| stored.entry.principal.to_string()));
         // Where that table is away, other orders must not wait for it.
         if let Err(error) = self.request_log.erase(&SoughtNames::new(ResourceType::User, &names)).await {
             log_deferred("erasing a user in the request log", &error);

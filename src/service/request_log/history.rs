@@ -3,6 +3,7 @@
 //! Works on the JSON of audit records, which is the same from the table and from a running `local`.
 
 use crate::audit::{RecordedChange, Subject};
+use crate::error_chain::ErrorChain;
 use crate::id::{GroupId, RequestId, UserId};
 use crate::scim::ResourceType;
 use crate::service::audit::query::op_prefix;
@@ -49,6 +50,10 @@ pub struct RequestHistory {
     pub counts: Vec<RefusalCount>,
     /// There were more: the oldest are left out.
     pub is_cut: bool,
+    /// Refused writes that were only counted, and may be any of those that are asked for.
+    pub writes_counted: u64,
+    /// Why the table of the request log could not be read: then these are the applied requests alone.
+    pub log_unread: Option<String>,
 }
 
 /// One write of an identity provider.
@@ -141,20 +146,38 @@ pub async fn read(
         after = page.last().and_then(|record| text(record, "op")).filter(|_| is_full).map(str::to_owned);
         page.iter().for_each(|record| applied.add(record));
     }
-    let wanted = |unapplied: &UnappliedRequest| filter.wants_unapplied(unapplied);
-    let (unapplied, is_cut) = table.unapplied(&filter.times, REQUESTS_MAX, wanted).await?;
-    let mut history = RequestHistory { is_cut: is_cut || applied.is_cut, ..RequestHistory::default() };
+    let mut history = RequestHistory { is_cut: applied.is_cut, ..RequestHistory::default() };
     history.requests.extend(applied.requests.into_values().map(LoggedRequest::Applied));
-    history.requests.extend(unapplied.into_iter().map(LoggedRequest::Unapplied));
+    if let Err(error) = history.add_unapplied(table, filter).await {
+        history.log_unread = Some(ErrorChain(&error).to_string());
+    }
     history.requests.sort_by_key(LoggedRequest::time);
     let excess = history.requests.len().saturating_sub(REQUESTS_MAX);
     history.is_cut |= excess > 0;
     history.requests.drain(..excess);
-    let is_missing = filter.request.is_some() && history.requests.is_empty();
-    if filter.is_of_all() || is_missing {
-        history.counts = table.counts(&filter.times).await?;
-    }
     Ok(history)
+}
+
+impl RequestHistory {
+    async fn add_unapplied(
+        &mut self,
+        table: &RequestTable,
+        filter: &RequestFilter,
+    ) -> Result<(), StoreError> {
+        let wanted = |unapplied: &UnappliedRequest| filter.wants_unapplied(unapplied);
+        let (unapplied, is_cut) = table.unapplied(&filter.times, REQUESTS_MAX, wanted).await?;
+        self.is_cut |= is_cut;
+        self.requests.extend(unapplied.into_iter().map(LoggedRequest::Unapplied));
+        let counts = table.counts(&filter.times).await?;
+        let writes =
+            counts.iter().filter(|count| count.kind.status != 401 && !count.kind.route.starts_with("GET "));
+        self.writes_counted = writes.map(|count| count.count).sum();
+        let is_missing = filter.request.is_some() && self.requests.is_empty();
+        if filter.is_of_all() || is_missing {
+            self.counts = counts;
+        }
+        Ok(())
+    }
 }
 
 impl RequestFilter {

@@ -19,16 +19,16 @@ pub enum AssignedError {
     #[error("Entra ID shows no enterprise application with the object id {0}")]
     NoApp(PrincipalId),
     #[error(
-        "cannot read who is assigned to the app (Microsoft Graph: Application.Read.All, by a role such as Directory Readers)"
+        "cannot read who is assigned to the app (it needs Microsoft Graph: Application.Read.All, by a role such as Directory Readers)"
     )]
     Assignments(#[source] DirectoryError),
-    #[error("cannot read the members of the group {group} (Microsoft Graph: GroupMember.Read.All)")]
+    #[error("cannot read the members of the group {group} (it needs Microsoft Graph: GroupMember.Read.All)")]
     Members {
         group: String,
         #[source]
         source: DirectoryError,
     },
-    #[error("cannot read the people who are assigned themselves (Microsoft Graph: User.Read.All)")]
+    #[error("cannot read the people who are assigned themselves (it needs Microsoft Graph: User.Read.All)")]
     People(#[source] DirectoryError),
 }
 
