@@ -12,11 +12,11 @@ use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::scim::{
     DecidingAttributes, Filter, GroupInput, PatchRequest, Projection, Resource, ResourceType, UserInput,
 };
+use azure_backup_scim::service::ScimCaller;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
 use azure_backup_scim::service::tokens::{BearerTokens, TokenSet};
-use azure_backup_scim::service::ScimCaller;
 use azure_backup_scim::store::orders::OrderTable;
 use azure_backup_scim::store::request_log::RequestTable;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -167,7 +167,9 @@ fn patch(criterion: &mut Criterion) {
     });
     if serde_json::from_str::<scim_v2::models::others::PatchOp>(PATCH).is_ok() {
         group.bench_function("read/scim_v2", |bench| {
-            bench.iter(|| serde_json::from_str::<scim_v2::models::others::PatchOp>(black_box(PATCH)).expect("a patch"));
+            bench.iter(|| {
+                serde_json::from_str::<scim_v2::models::others::PatchOp>(black_box(PATCH)).expect("a patch")
+            });
         });
     }
     let patch = read(PATCH);
@@ -195,8 +197,18 @@ fn answers(criterion: &mut Criterion) {
     let world = World::start();
     let (users, groups) = (Projection::all(ResourceType::User), Projection::all(ResourceType::Group));
     let provisioning = &world.service.provisioning;
-    let one = world.runtime.block_on(provisioning.get_user(world.user, &users)).expect("read").shown().expect("shown");
-    let many = world.runtime.block_on(provisioning.get_group(world.group, &groups)).expect("read").shown().expect("shown");
+    let one = world
+        .runtime
+        .block_on(provisioning.get_user(world.user, &users))
+        .expect("read")
+        .shown()
+        .expect("shown");
+    let many = world
+        .runtime
+        .block_on(provisioning.get_group(world.group, &groups))
+        .expect("read")
+        .shown()
+        .expect("shown");
     let mut group = criterion.benchmark_group("answer");
     for (name, kind, body) in
         [("user", ResourceType::User, &one.body), ("group of 1,000", ResourceType::Group, &many.body)]
@@ -268,7 +280,8 @@ impl Connection {
 
     /// The bytes of the answer's body.
     fn get(&mut self, path: &str) -> usize {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes()).expect("sent");
         let (mut line, mut length) = (String::new(), 0);
         self.0.read_line(&mut line).expect("a status");
@@ -298,14 +311,15 @@ fn over_http(criterion: &mut Criterion) {
     let (user, members) = ready.recv().expect("filled");
     let (mut ours, mut bare) = (Connection::to(at_ours), Connection::to(at_bare));
     let mut group = criterion.benchmark_group("over HTTP");
-    for (name, path) in [
-        ("user", format!("/scim/v2/Users/{user}")),
-        ("group of 1,000", format!("/scim/v2/Groups/{members}")),
-    ] {
+    for (name, path) in
+        [("user", format!("/scim/v2/Users/{user}")), ("group of 1,000", format!("/scim/v2/Groups/{members}"))]
+    {
         let size = ours.get(&path);
         group.bench_function(format!("{name}/ours, {size} bytes"), |bench| bench.iter(|| ours.get(&path)));
         let same_size = format!("/{size}");
-        group.bench_function(format!("{name}/bare, {size} bytes"), |bench| bench.iter(|| bare.get(&same_size)));
+        group.bench_function(format!("{name}/bare, {size} bytes"), |bench| {
+            bench.iter(|| bare.get(&same_size))
+        });
     }
     group.finish();
 }

@@ -54,14 +54,24 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
+/// The target of a request, with what no URI can hold encoded: such a request does not reach the service.
+fn target(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#' => format!("%{byte:02X}"),
+            byte if byte.is_ascii_graphic() => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 /// What of it can be sent in one message.
 fn request(text: &str) -> Option<Request> {
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
     let mut lines = head.lines();
     let (method, path) = lines.next()?.split_once(' ')?;
-    let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    let path: String = path.chars().map(|c| if c == ' ' { '+' } else { c }).collect();
-    let is_sent = is_token(method) && method != "CONNECT" && path.starts_with('/') && is_visible(&path);
+    let path = target(path);
+    let is_sent = is_token(method) && method != "CONNECT" && path.starts_with('/');
     let headers = lines.filter_map(|line| line.split_once(':')).filter(|(name, value)| {
         let is_text = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         is_token(name) && is_text && !FRAMING.contains(&name.to_ascii_lowercase().as_str())

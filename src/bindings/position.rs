@@ -177,7 +177,8 @@ mod tests {
         for pointer in ["/x", "/a/3", "/a/x", "/a/0/b", "/ü/c"] {
             assert_eq!(position_of(DOCUMENT.as_bytes(), pointer), None, "{pointer}");
         }
-        let not_json = ["", "{", "{\"a\"", "[1,", "\u{feff}{}", "{\"a\": \"\\", "{\"b\": [$]}", "{\"b\": {/}}"];
+        let not_json =
+            ["", "{", "{\"a\"", "[1,", "\u{feff}{}", "{\"a\": \"\\", "{\"b\": [$]}", "{\"b\": {/}}"];
         for document in not_json {
             assert_eq!(position_of(document.as_bytes(), "/a/1"), None, "{document}");
         }
