@@ -36,6 +36,14 @@ deny:
 dist:
     cargo build --profile dist
 
+# the fuzz targets, each for so many seconds
+fuzz seconds="60" *targets:
+    fuzz/run {{seconds}} {{targets}}
+
 # what requests cost, beside a bare server (after `just dist`, its size too)
 bench:
     cargo bench --bench requests
+
+# what the SCIM engine costs, beside the crate scim_v2 and a bare server
+bench-scim *arguments:
+    cargo bench --manifest-path benches/scim/Cargo.toml {{arguments}}

@@ -113,19 +113,21 @@ impl Scanner<'_> {
                 }
                 b',' | b':' => self.at += 1,
                 byte if byte.is_ascii_whitespace() => self.at += 1,
-                _ => {
-                    while self
-                        .peek()
-                        .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-                    {
-                        self.at += 1;
-                    }
-                }
+                _ => self.skip_word()?,
             }
             if depth == 0 {
                 return Some(());
             }
         }
+    }
+
+    /// Skips a number or a literal. `None`: nothing in JSON begins like that.
+    fn skip_word(&mut self) -> Option<()> {
+        let begins = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
+            self.at += 1;
+        }
+        (self.at > begins).then_some(())
     }
 
     fn skip_string(&mut self) -> Option<()> {
@@ -175,7 +177,9 @@ mod tests {
         for pointer in ["/x", "/a/3", "/a/x", "/a/0/b", "/ü/c"] {
             assert_eq!(position_of(DOCUMENT.as_bytes(), pointer), None, "{pointer}");
         }
-        for document in ["", "{", "{\"a\"", "[1,", "\u{feff}{}", "{\"a\": \"\\"] {
+        let not_json =
+            ["", "{", "{\"a\"", "[1,", "\u{feff}{}", "{\"a\": \"\\", "{\"b\": [$]}", "{\"b\": {/}}"];
+        for document in not_json {
             assert_eq!(position_of(document.as_bytes(), "/a/1"), None, "{document}");
         }
         assert_eq!(position_of(&[b'"', 0xff], "/a"), None);

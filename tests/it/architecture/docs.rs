@@ -22,7 +22,7 @@ const SENTENCE_CHARS_MIN: usize = 60;
 /// Of them, so many are prose: names of tests after a label are no sentence.
 const PROSE_CHARS_MIN: usize = 20;
 /// Where files are that documents name.
-const FOLDERS: [&str; 8] = ["src", "tests", "infra", "docs", "examples", "benches", ".ci", ".github"];
+const FOLDERS: [&str; 9] = ["src", "tests", "infra", "docs", "examples", "benches", "fuzz", ".ci", ".github"];
 /// What documents avoid. A person or a program has a name, and a subject does its verb.
 const AVOIDED: [&str; 10] = [
     "nobody",
