@@ -21,8 +21,9 @@ use crate::service::request_log::history::{
     self, AppliedRequest, LoggedRequest, PAGE_RECORDS, RequestFilter, RequestHistory,
 };
 use crate::store::StateStore;
-use crate::store::request_log::SoughtNames;
+use crate::store::request_log::{RefusalCount, SoughtNames};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ use time::{Duration, OffsetDateTime};
 
 /// People whose present state is explained: those of the newest requests.
 const EXPLAINED_MAX: usize = 50;
+/// Numbers of counted requests that are shown: the largest. A client without a token can have any number of names.
+const COUNTS_SHOWN_MAX: usize = 20;
 /// Around the time in the id of a request, where it is looked for: clocks differ, and equal requests share a row for an hour.
 const BEFORE_REQUEST: Duration = Duration::minutes(2);
 const AFTER_REQUEST: Duration = Duration::minutes(10);
@@ -261,8 +264,14 @@ async fn write_text(
     }
     if !history.counts.is_empty() {
         writeln!(out, "\nrefused or not answered, and only counted:")?;
-        for count in &history.counts {
+        let mut counts: Vec<&RefusalCount> = history.counts.iter().collect();
+        counts.sort_by_key(|count| Reverse(count.count));
+        for count in counts.iter().take(COUNTS_SHOWN_MAX) {
             writeln!(out, "  {}", words::of_count(count))?;
+        }
+        let more = counts.len().saturating_sub(COUNTS_SHOWN_MAX);
+        if more > 0 {
+            writeln!(out, "  and {more} more, which --json lists")?;
         }
     }
     Ok(())

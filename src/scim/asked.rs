@@ -48,7 +48,7 @@ impl AskedAttributes {
 
     fn add(&mut self, kind: ResourceType, assignment: &AttributeAssignment, deciding: &DecidingAttributes) {
         let name = match assignment.verb {
-            PatchVerb::Remove => format!("{} (removed)", assignment.name),
+            PatchVerb::Remove => format!("remove {}", assignment.name),
             PatchVerb::Add | PatchVerb::Replace => assignment.name.clone(),
         };
         let AssignmentTarget::Write(path, value) = &assignment.target else {
@@ -196,11 +196,11 @@ mod tests {
         check(
             ResourceType::Group,
             body,
-            &["members (removed)", "members", "externalId (removed)"],
+            &["remove members", "members", "remove externalId"],
             &[
-                ("externalId (removed)", &["null"]),
                 ("members", &["u-2", "u-3", "u-4"]),
-                ("members (removed)", &["u-1"]),
+                ("remove externalId", &["null"]),
+                ("remove members", &["u-1"]),
             ],
         );
     }

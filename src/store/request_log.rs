@@ -75,7 +75,7 @@ impl UnappliedCall {
         let is_of_kind = self.about == names.kind.name();
         let named = |name: &String| {
             let is_name = ["userName", "displayName", "externalId", "entraObjectId"].contains(&name.as_str());
-            is_name && is_of_kind || name.starts_with("members")
+            is_name && is_of_kind || name.trim_start_matches("remove ").starts_with("members")
         };
         (is_of_kind && self.target.as_deref().is_some_and(|target| names.has(target)))
             || self

@@ -31,6 +31,13 @@ pub(super) struct MadeComparison<'a> {
 type Alike<'a> = BTreeMap<(DifferenceKind, String, String), Vec<&'a ParityFinding>>;
 
 pub(super) fn write_text(out: &mut impl Write, made: &MadeComparison<'_>) -> io::Result<()> {
+    if matches_no_one(&made.comparison) {
+        writeln!(
+            out,
+            "Nothing in the list matches anyone here. Before you do anything below: are the columns, the group and the \
+             installation the right ones?\n"
+        )?;
+    }
     let mut places: BTreeMap<&ParityPlace, Alike<'_>> = BTreeMap::new();
     for finding in &made.comparison.findings {
         let difference = &finding.difference;
@@ -54,6 +61,16 @@ pub(super) fn write_text(out: &mut impl Write, made: &MadeComparison<'_>) -> io:
         writeln!(out, "What a person holds, and why: {explain}")?;
     }
     notes(made).iter().try_for_each(|note| writeln!(out, "not compared: {}", escape_control(note)))
+}
+
+/// Whether two lists that have nothing in common were compared: more likely a mistake than a difference of everyone.
+fn matches_no_one(comparison: &Comparison) -> bool {
+    let ParityCounts { people_there, people_here, .. } = comparison.counts;
+    let is_missing =
+        |finding: &&ParityFinding| matches!(finding.difference, Difference::NotProvisioned { .. });
+    people_there > 0
+        && people_here > 0
+        && comparison.findings.iter().filter(is_missing).count() == people_there
 }
 
 fn title(place: &ParityPlace) -> String {

@@ -258,7 +258,11 @@ pub(super) async fn of_unapplied(
     for (name, texts) in &call.values {
         let mut shown = Vec::new();
         for text in texts {
-            let known = if name.starts_with("members") { names.of(text).await? } else { None };
+            let known = if name.trim_start_matches("remove ").starts_with("members") {
+                names.of(text).await?
+            } else {
+                None
+            };
             shown.push(known.cloned().unwrap_or_else(|| format!("{text:?}")));
         }
         values.push(format!("{name} {}", shown.join(", ")));
