@@ -58,10 +58,8 @@ var resourceGroupId = resourceGroup().id
 
 // A principal that is several of these reads by one assignment: a second one of the same three is refused.
 var isOperatorAuditor = toLower(operatorPrincipalId) == toLower(readerPrincipalId)
-var isIdentityAdminReader = contains([
-  toLower(readerPrincipalId)
-  toLower(operatorPrincipalId)
-], toLower(identityAdminPrincipalId))
+var identityAdmin = toLower(identityAdminPrincipalId)
+var isIdentityAdminReader = identityAdmin == toLower(readerPrincipalId) || identityAdmin == toLower(operatorPrincipalId)
 var readers = union(empty(readerPrincipalId) ? [] : [
   {
     id: readerPrincipalId

@@ -26,7 +26,9 @@ use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::process::ExitCode;
+use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 /// People whose present state is explained: those of the newest requests.
@@ -91,13 +93,17 @@ async fn filter(arguments: &Arguments, store: &StateStore) -> Result<RequestFilt
     let now = store.table_time().await?;
     let request = arguments.id.as_deref().map(request_id).transpose()?;
     let times = match request {
-        Some((_, begun)) => begun - BEFORE_REQUEST..begun + AFTER_REQUEST,
+        Some((_, begun)) => {
+            let begun = within_years(&(begun..begun)).start;
+            begun - BEFORE_REQUEST..begun + AFTER_REQUEST
+        }
         None => {
             let until = arguments.until.as_deref().map(|text| time("until", text, now)).transpose()?;
             // What a process with a clock ahead noted counts, too.
             time("since", &arguments.since, now)?..until.unwrap_or(now + AFTER_REQUEST)
         }
     };
+    let times = within_years(&times);
     let person = match &arguments.user {
         Some(text) => Some(sought_person(store, text).await?),
         None => None,
@@ -114,6 +120,12 @@ async fn filter(arguments: &Arguments, store: &StateStore) -> Result<RequestFilt
     let request = request.map(|(id, _)| id);
     let (token, only_refused) = (arguments.token.clone(), arguments.refused);
     Ok(RequestFilter { times, person, group, token, request, only_refused })
+}
+
+/// A time that can be reckoned with.
+fn within_years(times: &Range<OffsetDateTime>) -> Range<OffsetDateTime> {
+    let (first, last) = (datetime!(2000-01-01 0:00 UTC), datetime!(9000-01-01 0:00 UTC));
+    times.start.clamp(first, last)..times.end.clamp(first, last)
 }
 
 fn time(argument: &str, text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, OperatorError> {
@@ -290,6 +302,9 @@ fn write_json(out: &mut impl Write, history: &RequestHistory, present: &PresentA
             LoggedRequest::Unapplied(unapplied) => unapplied.to_json(),
         };
         writeln!(out, "{line}")?;
+    }
+    if history.counts.is_empty() && history.writes_counted > 0 {
+        writeln!(out, "{}", json!({ "kind": "writes-counted", "count": history.writes_counted }))?;
     }
     for count in &history.counts {
         let kind = &count.kind;

@@ -36,22 +36,26 @@ pub(super) async fn bulk(
     Ok(respond::scim(StatusCode::OK, &bulk_response(operations)))
 }
 
-/// Notes the operations that failed as if each had come alone.
+/// Notes the operations that failed as if each had come alone. Of a large body, which is not kept, the results say what they
+/// were.
 fn note_refusals(request: &HttpRequest, caller: &ScimCaller, results: &[OperationResult]) {
-    let mut refused =
-        results.iter().filter_map(|result| Some((result.number, result.outcome.as_ref().err()?)));
+    let mut refused = results.iter().filter_map(|result| Some((result, result.outcome.as_ref().err()?)));
     let Some(first) = refused.next() else { return };
     let body = request.extensions().get::<ArrivedBody>().and_then(|body| request_record::parsed(&body.0));
     let operations = body.as_ref().and_then(BulkRequest::operations).unwrap_or_default();
-    for (place, (number, error)) in std::iter::once(first).chain(refused).enumerate() {
+    for (place, (result, error)) in std::iter::once(first).chain(refused).enumerate() {
+        let refusal = HttpError::refusal(error);
         if place >= NOTED_MAX {
-            request_record::count(request, &HttpError::refusal(error));
+            request_record::count(request, &refusal);
             continue;
         }
-        let operation = operations.get(number - 1).unwrap_or(&Value::Null);
-        let target = WriteTarget::of_operation(operation);
-        let refusal = HttpError::refusal(error);
-        request_record::note_write(request, caller, Some(number), target, &refusal, operation.get("data"));
+        let operation = result.number.checked_sub(1).and_then(|at| operations.get(at));
+        let target = match operation {
+            Some(operation) => WriteTarget::of_operation(operation),
+            None => WriteTarget::of_result(&result.method, result.location.as_deref()),
+        };
+        let data = operation.and_then(|operation| operation.get("data"));
+        request_record::note_write(request, caller, Some(result.number), target, &refusal, data);
     }
 }
 

@@ -166,14 +166,24 @@ impl WriteTarget {
             let named = members.filter(|(key, _)| key.eq_ignore_ascii_case(name));
             named.filter_map(|(_, value)| value.as_str()).next().unwrap_or_default()
         };
-        let mut segments = text("path").split('/').filter(|segment| !segment.is_empty());
+        Self::of_path(text("method"), text("path"))
+    }
+
+    /// What an operation would write by its result: the address of the resource, where there is one.
+    pub fn of_result(method: &str, location: Option<&str>) -> Self {
+        let below_base = location.and_then(|location| location.split_once("/scim/v2")).map(|(_, path)| path);
+        Self::of_path(method, below_base.unwrap_or_default())
+    }
+
+    fn of_path(method: &str, path: &str) -> Self {
+        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         let kind = match segments.next() {
             Some("Users") => Some(ResourceType::User),
             Some("Groups") => Some(ResourceType::Group),
             _ => None,
         };
         let id = segments.next().map(|id| cut(id, TARGET_CHARS_MAX));
-        Self { method: cut(&text("method").to_ascii_uppercase(), TARGET_CHARS_MAX), kind, id }
+        Self { method: cut(&method.to_ascii_uppercase(), TARGET_CHARS_MAX), kind, id }
     }
 }
 

@@ -25,6 +25,9 @@ pub const KEPT: Duration = Duration::days(30);
 /// One row covers at most this time: later requests that are equal get a row of their own.
 pub const ROW_SPAN: Duration = Duration::hours(1);
 
+/// How long after its arrival a request is noted at the latest: its key has the time of the arrival.
+const NOTED_WITHIN: Duration = Duration::minutes(2);
+
 /// Rows of one transaction: a row can have about 80 KiB.
 const WRITES_MAX: usize = 40;
 
@@ -68,6 +71,19 @@ impl UnappliedCall {
     /// With what the request asks for.
     pub fn asking(self, asked: AskedAttributes) -> Self {
         Self { names: asked.names, values: asked.values.into_iter().collect(), ..self }
+    }
+
+    /// Whether it was refused and would have taken access away, so that a person keeps it.
+    pub fn takes_away(&self) -> bool {
+        if self.status < 400 {
+            return false;
+        }
+        let deactivates = |(name, values): &(String, Vec<String>)| {
+            name == "active" && !values.iter().all(|value| value.eq_ignore_ascii_case("true"))
+        };
+        self.method == "DELETE"
+            || self.names.iter().any(|name| name.starts_with("remove "))
+            || self.values.iter().any(deactivates)
     }
 
     /// Whether it is about the person or group that is called so, or names it as a member.
@@ -253,7 +269,7 @@ impl RequestTable {
         rows_max: usize,
         wanted: impl Fn(&UnappliedRequest) -> bool,
     ) -> Result<(Vec<UnappliedRequest>, bool), StoreError> {
-        let from = keys::logged_requests_from(times.start - ROW_SPAN);
+        let from = keys::logged_requests_from(times.start - ROW_SPAN - NOTED_WITHIN);
         let to = keys::logged_requests_from(times.end);
         let mut newest = VecDeque::new();
         let mut is_cut = false;

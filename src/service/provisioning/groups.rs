@@ -277,7 +277,7 @@ impl Provisioning {
             let GroupDecision { members, edited, removes, write } = decision?;
             let everyone = || known.whole.then(|| members.after.iter().copied().collect());
             let Some(DecidedWrite { after, plan }) = write else {
-                self.note_unapplied(caller, id, &edited.dropped);
+                self.note_unapplied(caller, id, &edited.dropped, &members.absent);
                 let follow_up = FollowUp::default();
                 return Ok(WrittenGroup { members: everyone(), stored: before, follow_up });
             };

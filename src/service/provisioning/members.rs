@@ -51,6 +51,9 @@ impl KnownMembers {
     }
 }
 
+/// Ids of one removal that are noted because no member has them.
+const ABSENT_MAX: usize = 20;
+
 /// What a request makes of the members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct MemberChanges {
@@ -62,6 +65,8 @@ pub(super) struct MemberChanges {
     pub dropped: Vec<String>,
     /// The users among them.
     pub full: BTreeSet<UserId>,
+    /// Who was to be taken out and is no member, by id; a text that is no id is left out.
+    pub absent: Vec<Uuid>,
 }
 
 impl MemberChanges {
@@ -88,11 +93,18 @@ pub(super) fn decide_members(
     let mut after = known.members.clone();
     let removes = changes.iter().any(MemberChange::only_removes);
     let mut dropped = DroppedMembers::default();
+    let mut absent = Vec::new();
     for change in changes {
         match change {
             MemberChange::Add(refs) => after.extend(resolve_refs(refs, known, &mut dropped)),
             MemberChange::Remove(values) => {
                 let ids: BTreeSet<Uuid> = values.iter().filter_map(|text| parse_id(text)).collect();
+                let is_in = |id: &Uuid| {
+                    let (user, group) = (UserId::new(*id), GroupId::new(*id));
+                    after.contains(&user.into()) || after.contains(&group.into())
+                };
+                absent
+                    .extend(ids.iter().filter(|id| !is_in(id)).take(ABSENT_MAX.saturating_sub(absent.len())));
                 after.retain(|member| !ids.contains(&member.uuid()));
             }
             MemberChange::RemoveWhere(filter) => {
@@ -117,7 +129,7 @@ pub(super) fn decide_members(
         )));
     }
     let DroppedMembers { texts: dropped, full, .. } = dropped;
-    Ok(MemberChanges { after, added, removed, dropped, full })
+    Ok(MemberChanges { after, added, removed, dropped, full, absent })
 }
 
 /// Members that the request names and that do not come in.

@@ -58,7 +58,7 @@ use crate::service::{ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::counters::ResourceCounters;
 use crate::store::cursor_key::CursorKey;
-use crate::store::request_log::UnappliedCall;
+use crate::store::request_log::{RefusalKind, UnappliedCall};
 use crate::store::resources::{ResourceId, StoredResource};
 use crate::store::{CommittedWrites, FoundRow, MayMiss, StateStore, StoreError};
 use conflict_retry::ConflictRetry;
@@ -67,7 +67,11 @@ use read_gate::ReadGate;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 use write_plan::{WriteKind, WriteOperation, WritePlan};
+
+/// What the request log calls the removal of members.
+const REMOVE_MEMBERS: &str = "remove members";
 
 /// What provisioning works with.
 pub struct ProvisioningDeps {
@@ -235,10 +239,25 @@ impl Provisioning {
         }
     }
 
-    /// Notes a request that changed nothing because all that it wanted was dropped, in part or as a whole: no audit record has it.
-    fn note_unapplied<I: ResourceId>(&self, caller: &ScimCaller, id: I, dropped: &DroppedAttributes) {
+    /// Notes a request that changed nothing although it asked for something: no audit record has it. `absent`: who was to be taken
+    /// out of the group and is no member of it.
+    fn note_unapplied<I: ResourceId>(
+        &self,
+        caller: &ScimCaller,
+        id: I,
+        dropped: &DroppedAttributes,
+        absent: &[Uuid],
+    ) {
         self.log_dropped(caller, id, dropped);
-        let Some(request) = caller.request.filter(|_| !dropped.is_empty()) else { return };
+        let asked = !dropped.is_empty() || !absent.is_empty();
+        let Some(request) = caller.request.filter(|_| asked) else { return };
+        let left_out = if dropped.is_empty() { String::new() } else { format!("; left out: {dropped}") };
+        let (mut names, mut values, mut is_absent) = (dropped.names(), Vec::new(), "");
+        if !absent.is_empty() {
+            is_absent = "; no member of the group has the ids that were to be taken out";
+            names.push(REMOVE_MEMBERS.to_owned());
+            values.push((REMOVE_MEMBERS.to_owned(), absent.iter().map(Uuid::to_string).collect()));
+        }
         let call = UnappliedCall {
             token: caller.token_label.clone(),
             method: String::new(),
@@ -246,11 +265,14 @@ impl Provisioning {
             target: Some(id.to_string()),
             status: WriteKind::Change.status(),
             scim_type: None,
-            detail: format!("nothing changed; dropped {dropped}"),
-            names: dropped.names(),
-            values: Vec::new(),
+            detail: format!("nothing changed{is_absent}{left_out}"),
+            names,
+            values,
         };
-        self.request_log.note(request, caller.operation, call);
+        let (status, route) = (call.status, format!("PATCH or PUT /{}/{{id}}", I::KIND.endpoint()));
+        if !self.request_log.note(request, caller.operation, call) {
+            self.request_log.count(RefusalKind { status, scim_type: None, route, user_agent: String::new() });
+        }
     }
 
     async fn commit(

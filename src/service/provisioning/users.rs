@@ -103,7 +103,7 @@ impl Provisioning {
             };
             let decided = plan_change(&operation, &before, &edited, &access);
             let Some(DecidedWrite { after, plan }) = decided else {
-                self.note_unapplied(caller, id, &edited.dropped);
+                self.note_unapplied(caller, id, &edited.dropped, &[]);
                 return Ok(WrittenResource::unchanged(before));
             };
             let attempt = self.commit(&operation, &plan).await;

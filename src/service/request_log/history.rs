@@ -169,8 +169,7 @@ impl RequestHistory {
         self.is_cut |= is_cut;
         self.requests.extend(unapplied.into_iter().map(LoggedRequest::Unapplied));
         let counts = table.counts(&filter.times).await?;
-        let writes =
-            counts.iter().filter(|count| count.kind.status != 401 && !count.kind.route.starts_with("GET "));
+        let writes = counts.iter().filter(|count| count.kind.status != 401 && is_write(&count.kind.route));
         self.writes_counted = writes.map(|count| count.count).sum();
         let is_missing = filter.request.is_some() && self.requests.is_empty();
         if filter.is_of_all() || is_missing {
@@ -208,7 +207,8 @@ impl RequestFilter {
         };
         // Equal requests share a row, which has the ids of the first and of the last.
         let may_be = |wanted: RequestId| {
-            let is_between = *times > 2 && wanted.time().is_some_and(|time| (*first..=*last).contains(&time));
+            let is_between =
+                *times > 2 && wanted.time().is_some_and(|time| request.time() <= Some(time) && time <= *last);
             wanted == *request || wanted == *last_request || is_between
         };
         self.times.start <= *last
@@ -309,6 +309,16 @@ impl RequestFilter {
             sought.as_ref().is_some_and(|(ids, _)| ids.iter().any(|id| change.concerns(subject, id)))
         };
         is_named(Subject::Person, &self.person) || is_named(Subject::Group, &self.group)
+    }
+}
+
+/// Whether a method and a route, as they are counted, are a write.
+fn is_write(route: &str) -> bool {
+    let (method, path) = route.split_once(' ').unwrap_or((route, ""));
+    match method {
+        "PUT" | "PATCH" | "DELETE" => true,
+        "POST" => ["/Users", "/Groups", "/Bulk"].iter().any(|end| path.ends_with(end)),
+        _ => false,
     }
 }
 

@@ -22,11 +22,11 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// New rows that a process writes for the holder of one token: so many at once, and so many a minute after that. Other requests
-/// are only counted.
+/// New rows that a process writes for the holder of one token, and apart from them for requests that would have taken access
+/// away: so many at once, and so many a minute after that. Other requests are only counted.
 const NEW_ROWS: RateLimiter = RateLimiter::new(30.0, 0.5);
-/// Labels of tokens that have a limit of their own.
-const TOKENS_MAX: usize = 32;
+/// Limits that are kept at a time.
+const TOKENS_MAX: usize = 64;
 /// Rows of requests that are kept in memory: they are not written yet, or of this hour.
 const REQUESTS_MAX: usize = 1000;
 /// Kinds of counted requests within an hour, of callers with a token and of others apart. Further ones are counted together.
@@ -54,7 +54,7 @@ pub struct RequestLog {
 
 #[derive(Default)]
 struct NotedRequests {
-    new_rows: BTreeMap<String, RateLimiter>,
+    new_rows: BTreeMap<(String, bool), RateLimiter>,
     requests: BTreeMap<(UnappliedCall, OffsetDateTime), NotedRow<UnappliedRequest>>,
     counts: BTreeMap<(OffsetDateTime, RefusalKind), NotedRow<u64>>,
 }
@@ -73,6 +73,7 @@ impl RequestLog {
     }
 
     /// Notes a write that left no audit record; false where it is one too many, and can only be counted.
+    #[must_use]
     pub fn note(&self, request: RequestId, operation: Option<usize>, call: UnappliedCall) -> bool {
         let (now, hour) = self.now();
         let mut noted = self.lock();
@@ -82,7 +83,7 @@ impl RequestLog {
             row.value.last = now;
             row.value.last_request = request;
             row.is_written = false;
-        } else if noted.has_room(&key.0.token, self.clock.monotonic()) {
+        } else if noted.has_room(&key.0, self.clock.monotonic()) {
             let call = key.0.clone();
             let value = UnappliedRequest {
                 request,
@@ -104,8 +105,8 @@ impl RequestLog {
 
     /// Counts a request that was refused.
     pub fn count(&self, kind: RefusalKind) {
-        let (_, hour) = self.now();
         let mut noted = self.lock();
+        let (_, hour) = self.now();
         let kind = noted.known_kind(hour, kind);
         let row = noted.counts.entry((hour, kind)).or_insert(NotedRow { value: 0, is_written: false });
         row.value += 1;
@@ -179,7 +180,8 @@ impl RequestLog {
         let (_, hour) = self.now();
         let mut noted = self.lock();
         noted.requests.retain(|(_, of), row| !row.is_written || *of + ROW_SPAN > hour);
-        noted.counts.retain(|(of, _), row| !row.is_written || *of + ROW_SPAN > hour);
+        // An hour longer: a clock that is set back must not begin a number anew.
+        noted.counts.retain(|(of, _), row| !row.is_written || *of + ROW_SPAN + ROW_SPAN > hour);
         let requests = noted.requests.values_mut().filter_map(NotedRow::take).collect();
         let counts = noted.counts.iter_mut().filter_map(|((hour, kind), row)| {
             let count = row.take()?;
@@ -203,15 +205,23 @@ impl RequestLog {
 }
 
 impl NotedRequests {
-    /// Whether the holder of this token gets another row.
-    fn has_room(&mut self, token: &str, now: Duration) -> bool {
-        if self.requests.len() >= REQUESTS_MAX {
+    /// Whether the holder of this token gets another row. What would have taken access away has a limit of its own.
+    fn has_room(&mut self, call: &UnappliedCall, now: Duration) -> bool {
+        if self.requests.len() >= REQUESTS_MAX && !self.forget_written() {
             return false;
         }
-        if !self.new_rows.contains_key(token) && self.new_rows.len() >= TOKENS_MAX {
+        let key = (call.token.clone(), call.takes_away());
+        if !self.new_rows.contains_key(&key) && self.new_rows.len() >= TOKENS_MAX {
             self.new_rows.clear();
         }
-        self.new_rows.entry(token.to_owned()).or_insert(NEW_ROWS).take_one(now).is_none()
+        self.new_rows.entry(key).or_insert(NEW_ROWS).take_one(now).is_none()
+    }
+
+    /// Makes room where there is a row that the table has: a later request that is equal gets a row of its own.
+    fn forget_written(&mut self) -> bool {
+        let before = self.requests.len();
+        self.requests.retain(|_, row| !row.is_written);
+        self.requests.len() < before
     }
 
     /// The kind as it is counted. A caller without a token can call itself anything.

@@ -97,13 +97,24 @@ async fn a_wrong_mapping_a_dropped_attribute_and_an_unknown_member_are_named() {
     setup.idp.patch(&user, unknown).await;
     setup.says(
         &["--user", &bob, "--refused"],
-        &["nothing changed", "User bob@contoso.example: shoeSize", "dropped shoeSize (unknown-attribute)"],
+        &["nothing changed", "User bob@contoso.example: shoeSize", "left out: shoeSize (unknown-attribute)"],
     );
     let nobody = Uuid::new_v4().to_string();
     setup.idp.patch(&operators, member("add", &nobody)).await;
     let left_out =
         format!("left out of vault-operators, since nothing that can be its member has this id: {nobody}");
     setup.says(&["--group", "vault-operators"], &[&left_out]);
+    // Taking out someone who is not in is a success that changes nothing.
+    let cem = setup.person(json!({"userName": "cem@contoso.example"})).await;
+    setup.idp.patch(&operators, member("remove", &cem)).await;
+    setup.says(
+        &["--user", "cem", "--refused"],
+        &[
+            "nothing changed",
+            "PUT or PATCH Group vault-operators: remove members cem@contoso.example",
+            "no member of the group has the ids that were to be taken out",
+        ],
+    );
 }
 
 #[actix_web::test]

@@ -215,6 +215,27 @@ async fn the_holder_of_one_token_takes_no_rows_from_another() {
 }
 
 #[tokio::test]
+async fn a_refused_removal_is_kept_whatever_else_is_refused() {
+    let stage = Stage::new();
+    for n in 0..100 {
+        stage.note("entra", &format!("user{n}"));
+    }
+    let id = RequestId::new(RandomIds::new(Arc::new(stage.clock.clone())).op().uuid());
+    let call = UnappliedCall {
+        token: "entra".to_owned(),
+        method: "PATCH".to_owned(),
+        about: "User".to_owned(),
+        target: Some("u-1".to_owned()),
+        status: 400,
+        scim_type: None,
+        detail: String::new(),
+        names: vec!["active".to_owned()],
+        values: vec![("active".to_owned(), vec!["nope".to_owned()])],
+    };
+    assert!(stage.log.note(id, None, call));
+}
+
+#[tokio::test]
 async fn clients_without_a_token_hide_no_caller_who_has_one() {
     let stage = Stage::new();
     for n in 0..500 {
