@@ -77,7 +77,8 @@ pub struct AppliedRequest {
     pub status: Option<i64>,
     /// The changes, as records hold them; those of its job too.
     pub changes: Vec<Value>,
-    /// What came of it in Azure until the next request about the same person: each with its time.
+    /// What the audit says came of it in Azure, each with its time. Of several requests about a person before one reconcile, the
+    /// last one has it.
     pub effects: Vec<(OffsetDateTime, Value)>,
 }
 
