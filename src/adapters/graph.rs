@@ -1,7 +1,8 @@
 //! Names, group members and the assignments of applications from Entra ID, over Microsoft Graph.
 //!
 //! Graph shows a member that the caller may not read without its name. Some tenants' Graph v1.0 shows no service
-//! principals among the members of a group (docs/azure-facts.md). Nothing is retried here.
+//! principals among the members of a group (docs/azure-facts.md). What is throttled is asked again after Graph's own
+//! `Retry-After`, within the time of the call; nothing else is retried.
 
 mod wire;
 
@@ -18,7 +19,7 @@ use azure_core::http::{Method, Request, Transport, Url};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use wire::ListingPage;
 
 /// Graph of the public cloud.
@@ -31,6 +32,9 @@ const PAGE_MEMBERS: usize = 999;
 const LIST_PAGES_MAX: usize = 200;
 /// Ids of one question by `getByIds`: the most that Graph takes.
 const IDS_MAX: usize = 1000;
+/// How long a throttled request waits where Graph does not say, and at least.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 /// What Graph answers where there is no such object.
 const NOT_FOUND: &str = "Request_ResourceNotFound";
 
@@ -86,10 +90,17 @@ impl GraphDirectory {
     }
 
     async fn send(&self, request: Request, deadline: Instant) -> Result<RestAnswer, DirectoryError> {
-        match timeout_at(deadline, self.rest.send(request)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(DirectoryError::Unknown { detail: error.detail }),
-            Err(_) => Err(nonsense("no answer in time".to_owned())),
+        loop {
+            let answer = match timeout_at(deadline, self.rest.send(request.clone())).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) => return Err(DirectoryError::Unknown { detail: error.detail }),
+                Err(_) => return Err(nonsense("no answer in time".to_owned())),
+            };
+            let wait = answer.retry_after().unwrap_or(RETRY_AFTER_DEFAULT).max(RETRY_AFTER_MIN);
+            match Instant::now().checked_add(wait) {
+                Some(again) if answer.status == 429 && again < deadline => sleep_until(again).await,
+                _ => return Ok(answer),
+            }
         }
     }
 

@@ -48,6 +48,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let readers = DoctorReaders {
             store,
             orders: &access.orders,
+            requests: &access.requests,
             is_simulated: arguments.operator.is_local(),
             access: reader.as_ref(),
             directory: directory.as_ref(),

@@ -52,6 +52,10 @@ pub(super) async fn of_applied(
         let line = effect(stored, &opened, names).await?;
         lines.extend(line.map(|line| format!("    Azure, {}: {line}", clock(*time))));
     }
+    let more = applied.effects.len().saturating_sub(EFFECTS_MAX);
+    if more > 0 {
+        lines.push(format!("    Azure: {more} more, which --json lists"));
+    }
     Ok(lines)
 }
 

@@ -41,6 +41,11 @@ impl EditedResource {
         }
     }
 
+    /// Records that what the request says about this attribute was left out beside what it takes away.
+    pub fn left_out(&mut self, name: &str, error: &Error) {
+        self.dropped.insert(name, DropReason::of(error));
+    }
+
     /// Leaves those top-level attributes as they were: something is in the way of writing them.
     pub fn keep_current(&mut self, current: &Resource, reason: DropReason, keeps: impl Fn(&str) -> bool) {
         let mut attributes = self.resource.attributes().clone();

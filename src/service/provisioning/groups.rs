@@ -107,6 +107,7 @@ impl GroupSnapshot<'_> {
         let members = decide_members(edit.changes(), known, base_url)?;
         let removes = !members.removed.is_empty() || edit.changes().iter().any(MemberChange::only_removes);
         let mut edited = edit.edited.clone().unless_refused(removes)?;
+        members.mistake.iter().for_each(|mistake| edited.left_out("members", mistake));
         skipped.keep_current::<GroupId>(&mut edited, &before.resource);
         let decided = |header: &Group| plan_change(operation, (before, header), &edited, &members, known);
         let after = before.changed(edited.resource.clone(), operation.time);

@@ -67,6 +67,8 @@ pub(super) struct MemberChanges {
     pub full: BTreeSet<UserId>,
     /// Who was to be taken out and is no member, by id; a text that is no id is left out.
     pub absent: Vec<Uuid>,
+    /// The first change that was left out because it is a mistake, beside a removal.
+    pub mistake: Option<Error>,
 }
 
 impl MemberChanges {
@@ -94,6 +96,14 @@ pub(super) fn decide_members(
     let removes = changes.iter().any(MemberChange::only_removes);
     let mut dropped = DroppedMembers::default();
     let mut absent = Vec::new();
+    let mut mistake = None;
+    let mut beside_removal = |error| {
+        if !removes {
+            return Err(error);
+        }
+        mistake.get_or_insert(error);
+        Ok(())
+    };
     for change in changes {
         match change {
             MemberChange::Add(refs) => after.extend(resolve_refs(refs, known, &mut dropped)),
@@ -111,13 +121,11 @@ pub(super) fn decide_members(
                 after.retain(|member| !filter.matches(&scim::group::member_object(*member, base_url)))
             }
             MemberChange::ReplaceWhere { filter, by } => {
-                let checked = check_replacement(filter, by, &after, base_url);
-                checked.or_else(|error| if removes { Ok(()) } else { Err(error) })?;
+                check_replacement(filter, by, &after, base_url).or_else(&mut beside_removal)?;
             }
             MemberChange::Replace(refs) => match replacement(refs, known, &mut dropped) {
                 Ok(ids) => after = ids,
-                Err(error) if !removes => return Err(error),
-                Err(_) => {}
+                Err(error) => beside_removal(error)?,
             },
         }
     }
@@ -129,7 +137,7 @@ pub(super) fn decide_members(
         )));
     }
     let DroppedMembers { texts: dropped, full, .. } = dropped;
-    Ok(MemberChanges { after, added, removed, dropped, full, absent })
+    Ok(MemberChanges { after, added, removed, dropped, full, absent, mistake })
 }
 
 /// Members that the request names and that do not come in.

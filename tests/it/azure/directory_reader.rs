@@ -232,12 +232,21 @@ async fn a_missing_right_is_a_refusal_with_its_code() {
     assert_eq!(directory(&world).names_of(&[principal(1)], TIMEOUT).await, Err(refused));
 }
 
+#[tokio::test]
+async fn what_is_throttled_is_asked_again() {
+    let world = furnished();
+    let throttle = FaultAction::Throttle { retry_after_seconds: Some(0) };
+    world.azure.add_rule(FaultRule::new(throttle).service(AzureService::Graph).times(2)).unwrap();
+    let members = directory(&world).direct_members_of(principal(10), TIMEOUT).await.unwrap().unwrap();
+    assert_eq!(members.len(), 2);
+}
+
 /// Facts: F-050.
 #[tokio::test]
 async fn no_answer_that_can_be_relied_on_is_never_an_empty_group() {
     let world = furnished();
     for action in [
-        FaultAction::Throttle { retry_after_seconds: Some(1) },
+        FaultAction::Throttle { retry_after_seconds: Some(TIMEOUT.as_secs()) },
         FaultAction::LoseAnswer,
         FaultAction::Nonsense,
     ] {

@@ -20,6 +20,7 @@ fn facts(world: &World, node: &Node) -> DoctorFacts {
     let readers = DoctorReaders {
         store,
         orders: &node.orders,
+        requests: &node.requests,
         is_simulated: false,
         access: access.as_ref(),
         directory: directory.as_ref(),

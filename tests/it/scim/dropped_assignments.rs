@@ -358,6 +358,20 @@ fn a_member_can_be_replaced_by_nobody_else() {
 }
 
 #[test]
+fn a_replacement_that_is_none_is_dropped_beside_a_removal_and_recorded() {
+    let stage = Stage::new();
+    let (ana, ben) = (stage.holder("ana"), stage.holder("ben"));
+    let replace = json!({
+        "op": "replace", "path": format!("members[value eq \"{}\"]", ben.id), "value": {"value": ana.id},
+    });
+    let remove = json!({"op": "remove", "path": format!("members[value eq \"{}\"]", ana.id)});
+    stage.patch_group(json!([replace, remove])).unwrap();
+    stage.world.assert_holds_nothing(&ana);
+    stage.world.assert_holds(&ben, Operator, VAULT_EAST);
+    assert_eq!(stage.last_dropped(), json!(["members"]));
+}
+
+#[test]
 fn who_is_removed_is_gone_whatever_is_wrong_with_the_name_of_the_group() {
     let stage = Stage::new();
     let (ana, ben, cleo) = (stage.holder("ana"), stage.holder("ben"), stage.holder("cleo"));

@@ -203,7 +203,7 @@ impl World {
         let connectivity = Arc::new(Connectivity::default());
         let service = app::build(ServiceDeps {
             orders: orders.clone(),
-            requests,
+            requests: requests.clone(),
             tables,
             assignments: arm.clone(),
             access,
@@ -217,7 +217,7 @@ impl World {
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
         });
         let revocations = self.effects.revocations;
-        Node { runtime: Some(runtime), service, orders, connectivity, revocations, arm }
+        Node { runtime: Some(runtime), service, orders, requests, connectivity, revocations, arm }
     }
 
     pub fn azure(&self) -> SimulatorHandle {
@@ -294,6 +294,8 @@ pub struct Node {
     pub service: BackupScim,
     /// Where operators place their orders.
     pub orders: OrderTable,
+    /// Its request log.
+    pub requests: RequestTable,
     /// How its calls to dependencies end.
     pub connectivity: Arc<Connectivity>,
     /// How much it may take away without an operator.

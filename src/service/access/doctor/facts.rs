@@ -36,6 +36,8 @@ pub struct DoctorFacts {
     pub work: WorkFacts,
     /// The table of orders, or why it could not be read.
     pub orders: Result<(), String>,
+    /// The table of the request log, or why it could not be read.
+    pub requests: Result<(), String>,
     pub clocks: ClockFacts,
     pub directory: Result<(), DirectoryError>,
     pub tokens: TokenFacts,

@@ -16,6 +16,7 @@ use crate::service::access::groups;
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::reconcile::desired;
 use crate::store::orders::OrderTable;
+use crate::store::request_log::RequestTable;
 use crate::store::tenant_walk::PersonRecord;
 use crate::store::{StateStore, StoreError};
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ const PEOPLE_NAMED_MAX: usize = 20;
 pub struct DoctorReaders<'a> {
     pub store: &'a StateStore,
     pub orders: &'a OrderTable,
+    pub requests: &'a RequestTable,
     /// Whether they are those of a `local`.
     pub is_simulated: bool,
     pub access: &'a dyn AccessReader,
@@ -58,6 +60,8 @@ pub async fn gather(
     let clocks = ClockFacts { here: store.clock.now(), tables };
     let work = work(store).await?;
     let orders = readers.orders.placed(1).await.map(drop).map_err(|error| ErrorChain(&error).to_string());
+    let requests = readers.requests.counts(&(tables..tables)).await.map(drop);
+    let requests = requests.map_err(|error| ErrorChain(&error).to_string());
     let mut ledger = ledger(store, snapshot).await?;
     let groups = groups::overview(store, snapshot).await?;
     ledger.people.rows_unreadable = store.unreadable().count();
@@ -93,6 +97,7 @@ pub async fn gather(
         groups,
         work,
         orders,
+        requests,
         clocks,
         directory,
         tokens: tokens(readers).await,

@@ -19,7 +19,9 @@ const TOKEN_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What can be reached, and with what.
 pub fn check_reach(facts: &DoctorFacts) -> Vec<Finding> {
-    let mut findings = vec![tables(&facts.orders), bindings(facts)];
+    let mut findings = vec![tables(&facts.orders)];
+    findings.extend(request_log(&facts.requests));
+    findings.push(bindings(facts));
     findings.extend(azure(facts));
     findings.push(directory(&facts.directory));
     // The clock of a `local` is moved at will.
@@ -35,6 +37,16 @@ fn tables(orders: &Result<(), String>) -> Finding {
         Err(error) => Finding::error("tables", "the table of orders cannot be read", error)
             .mend(Mender::AzureAdmin, "give the operator the data role on the table of orders"),
     }
+}
+
+/// It is the service that writes it; where it is missing, so are the refused requests.
+fn request_log(requests: &Result<(), String>) -> Option<Finding> {
+    let error = requests.as_ref().err()?;
+    let finding = Finding::warning("tables", "the table of the request log cannot be read", error);
+    Some(finding.mend(
+        Mender::AzureAdmin,
+        "deploy the templates of this release, which make the table, and give the operator a data role on it",
+    ))
 }
 
 fn bindings(facts: &DoctorFacts) -> Finding {

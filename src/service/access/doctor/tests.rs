@@ -115,6 +115,7 @@ fn facts(assignments: Vec<AccessAssignment>) -> DoctorFacts {
         may_be_service: BTreeSet::from([service()]),
         is_simulated: false,
         orders: Ok(()),
+        requests: Ok(()),
         scopes: vec![ScopeFacts { scope, assignments: Ok(assignments), locks: Ok(Vec::new()) }],
         subscriptions: Vec::new(),
         roles: roles(),
@@ -923,6 +924,9 @@ fn clocks_tokens_and_the_directory_are_judged() {
     late = well();
     late.orders = Err("storage cannot be reached".to_owned());
     check(&late, &["error tables: the table of orders cannot be read"]);
+    late = well();
+    late.requests = Err("TableNotFound".to_owned());
+    check(&late, &["warning tables: the table of the request log cannot be read"]);
     late = well();
     late.clocks.here = NOW + Duration::seconds(120);
     check(&late, &[]);
