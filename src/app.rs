@@ -4,7 +4,7 @@ mod remote_clients;
 
 pub use remote_clients::{
     AzureClients, ConnectError, OperatorAccess, arm, connect, operator_access, operator_access_reader,
-    operator_assignments, operator_directory, operator_secrets, tables,
+    operator_assignments, operator_directory, operator_secret_keeper, operator_secrets, tables,
 };
 #[cfg(feature = "local")]
 pub use remote_clients::{

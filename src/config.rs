@@ -159,14 +159,22 @@ pub fn token_vault(variables: &BTreeMap<String, String>) -> Result<Option<(Endpo
     if reader.get("KEY_VAULT_URL").is_none() {
         return Ok(None);
     }
-    let vault = reader.endpoint("KEY_VAULT_URL", None, "https://NAME.vault.azure.net");
+    let vault = reader.vault();
     let vault = vault.zip(reader.secret_name());
-    let is_static = reader.get("AZURE_CREDENTIAL") == Some("static");
-    if is_static && vault.as_ref().is_some_and(|(vault, _)| !vault.is_simulated()) {
-        let what = "must be http://127.0.0.1:PORT where AZURE_CREDENTIAL is static";
-        reader.mistake::<()>("KEY_VAULT_URL", what);
-    }
     reader.done(vault).map(Some)
+}
+
+/// The vault of the bearer tokens, the name of their secret, and how to log in there.
+pub fn token_vault_access(
+    variables: &BTreeMap<String, String>,
+) -> Result<(Credential, Endpoint, String), ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let credential = reader.credential();
+    let vault = reader.vault();
+    let secret = reader.secret_name();
+    reader.done(
+        credential.zip(vault).zip(secret).map(|((credential, vault), secret)| (credential, vault, secret)),
+    )
 }
 
 /// The service's Entra object, as azd names it.
@@ -378,6 +386,16 @@ impl Reader<'_> {
             );
         }
         Some(name)
+    }
+
+    /// A fixed token is for the simulated vault alone.
+    fn vault(&mut self) -> Option<Endpoint> {
+        let vault = self.endpoint("KEY_VAULT_URL", None, "https://NAME.vault.azure.net")?;
+        if self.get("AZURE_CREDENTIAL") == Some("static") && !vault.is_simulated() {
+            let what = "must be http://127.0.0.1:PORT where AZURE_CREDENTIAL is static";
+            return self.mistake("KEY_VAULT_URL", what);
+        }
+        Some(vault)
     }
 
     fn revocation_overdue(&mut self) -> Option<Duration> {

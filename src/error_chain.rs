@@ -24,9 +24,40 @@ pub fn escape_control(text: &str) -> String {
     text.chars().map(|c| if acts(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
-/// Controls, the separators of lines and paragraphs, and what sets the direction of a text (Unicode Bidi_Control).
+/// The same for one line of JSON: what acts becomes an escape that JSON has, so that what reads it finds the text as it was.
+pub fn escape_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        match acts(c) {
+            true => c.encode_utf16(&mut units).iter().for_each(|unit| escaped += &format!("\\u{unit:04x}")),
+            false => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Controls, the separators of lines and paragraphs, what sets the direction of a text (Unicode Bidi_Control), and what cannot be
+/// seen.
 fn acts(c: char) -> bool {
     let turns =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || turns
+    let hides = matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}');
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || turns || hides
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped_and_json_reads_as_before() {
+        let text = "a\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\u{200b}\u{7f}\u{85}é😀\n";
+        let line = escape_json(&json!({ "name": text }).to_string());
+        assert!(!line.chars().any(acts), "{line:?}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["name"], text);
+        assert!(!escape_control(text).chars().any(acts));
+        assert!(escape_control(text).contains("é😀"));
+    }
 }

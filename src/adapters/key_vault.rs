@@ -9,16 +9,20 @@ use super::guarded::guarded;
 use super::loopback::loopback_transport;
 use super::rest::{RestError, describe, pooled_client};
 use crate::ports::connectivity::Dependency;
-use crate::ports::secrets::{SecretError, SecretSource, SecretVersion};
+use crate::ports::secrets::{NewVersion, SecretError, SecretKeeper, SecretSource, SecretVersion};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::RETRY_AFTER;
 use azure_core::http::{ClientOptions, RetryOptions};
-use azure_security_keyvault_secrets::models::{SecretClientGetSecretOptions, SecretProperties};
+use azure_security_keyvault_secrets::models::{
+    Secret, SecretAttributes, SecretClientGetSecretOptions, SecretClientUpdateSecretPropertiesOptions,
+    SetSecretParameters, UpdateSecretPropertiesParameters,
+};
 use azure_security_keyvault_secrets::{ResourceExt, SecretClient, SecretClientOptions};
 use futures_util::TryStreamExt;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +84,10 @@ impl SecretSource for KeyVault {
             let mut pages = self.client.list_secret_properties_versions(name, None)?;
             let mut versions = Vec::new();
             while let Some(properties) = pages.try_next().await? {
-                versions.extend(version(properties));
+                // A version without an id cannot be requested.
+                let Some(id) = properties.resource_id().ok().and_then(|id| id.version) else { continue };
+                let label = properties.tags.and_then(|mut tags| tags.remove(LABEL_TAG));
+                versions.push(version(id, properties.attributes.unwrap_or_default(), label));
                 if versions.len() > VERSIONS_MAX {
                     break;
                 }
@@ -108,24 +115,60 @@ impl SecretSource for KeyVault {
     }
 }
 
+#[async_trait]
+impl SecretKeeper for KeyVault {
+    async fn add_version(&self, name: &str, new: NewVersion) -> Result<SecretVersion, SecretError> {
+        let NewVersion { value, label, expires } = new;
+        let attributes =
+            SecretAttributes { enabled: Some(true), expires: Some(expires), ..SecretAttributes::default() };
+        let parameters = SetSecretParameters {
+            value: Some(value.expose_secret().to_owned()),
+            tags: Some(HashMap::from([(LABEL_TAG.to_owned(), label.clone())])),
+            secret_attributes: Some(attributes),
+            ..SetSecretParameters::default()
+        };
+        let write = async {
+            let answer = self.client.set_secret(name, parameters.try_into()?, None).await?;
+            answer.into_model()
+        };
+        let made: Secret = in_time(name, write).await?;
+        let id = made.resource_id().ok().and_then(|id| id.version);
+        let made = id.map(|id| version(id, made.attributes.unwrap_or_default(), Some(label)));
+        made.ok_or_else(|| SecretError::Away { detail: "the vault's answer names no version".to_owned() })
+    }
+
+    async fn disable(&self, name: &str, version: &str) -> Result<(), SecretError> {
+        let attributes = SecretAttributes { enabled: Some(false), ..SecretAttributes::default() };
+        let parameters = UpdateSecretPropertiesParameters {
+            secret_attributes: Some(attributes),
+            ..UpdateSecretPropertiesParameters::default()
+        };
+        let options = SecretClientUpdateSecretPropertiesOptions {
+            secret_version: Some(version.to_owned()),
+            ..SecretClientUpdateSecretPropertiesOptions::default()
+        };
+        let write = async {
+            self.client.update_secret_properties(name, parameters.try_into()?, Some(options)).await.map(drop)
+        };
+        in_time(name, write).await
+    }
+}
+
 /// The host of an https origin.
 fn host_of(origin: &str) -> Option<&str> {
     let authority = origin.strip_prefix("https://")?;
     authority.split([':', '/']).next()
 }
 
-/// A version with its id and creation time. A version that lacks one cannot be requested.
-fn version(properties: SecretProperties) -> Option<SecretVersion> {
-    let id = properties.resource_id().ok()?.version?;
-    let attributes = properties.attributes.unwrap_or_default();
-    Some(SecretVersion {
+fn version(id: String, attributes: SecretAttributes, label: Option<String>) -> SecretVersion {
+    SecretVersion {
         id,
         enabled: attributes.enabled.unwrap_or(false),
         created: attributes.created.unwrap_or(OffsetDateTime::UNIX_EPOCH),
         not_before: attributes.not_before,
         expires: attributes.expires,
-        label: properties.tags.and_then(|mut tags| tags.remove(LABEL_TAG)),
-    })
+        label,
+    }
 }
 
 async fn in_time<T>(name: &str, call: impl Future<Output = azure_core::Result<T>>) -> Result<T, SecretError> {
@@ -135,12 +178,14 @@ async fn in_time<T>(name: &str, call: impl Future<Output = azure_core::Result<T>
     }
 }
 
-/// What an error of the client means. Key Vault's statuses are reliable: 404 `SecretNotFound`, 403 `Forbidden`, 429.
+/// What an error of the client means. Key Vault's statuses are reliable: 404 `SecretNotFound`, 403 `Forbidden`, 409 of a name
+/// that a deleted secret keeps, 429.
 fn classify_error(name: &str, error: &Error) -> SecretError {
     let name = name.to_owned();
     let status = error.http_status().map(u16::from);
     match (status, error.kind()) {
         (Some(404), _) => SecretError::Missing { name },
+        (Some(409), _) => SecretError::Deleted { name },
         (Some(429 | 503), kind) => SecretError::Throttled { retry_after: retry_after(kind) },
         (Some(status @ (401 | 403)), _) => SecretError::Refused { name, status },
         (Some(status), _) => SecretError::Away { detail: format!("status {status}") },

@@ -24,7 +24,7 @@ use crate::ports::clock::Clock;
 use crate::ports::connectivity::{Connectivity, Dependency};
 use crate::ports::ids::IdSource;
 use crate::ports::role_assignments::RoleAssignments;
-use crate::ports::secrets::SecretSource;
+use crate::ports::secrets::{SecretKeeper, SecretSource};
 use crate::ports::tables::TableOps;
 use crate::store::StateStore;
 use crate::store::orders::OrderTable;
@@ -186,6 +186,14 @@ pub fn operator_secrets(
     vault: &Endpoint,
 ) -> Result<Arc<dyn SecretSource>, ConnectError> {
     Ok(Arc::new(KeyVault::new(vault, config.credential.clone().build()?, None)?))
+}
+
+/// The vault of the bearer tokens, as far as the operator may write to it. Makes no call yet.
+pub fn operator_secret_keeper(
+    credential: Credential,
+    vault: &Endpoint,
+) -> Result<Arc<dyn SecretKeeper>, ConnectError> {
+    Ok(Arc::new(KeyVault::new(vault, credential.build()?, None)?))
 }
 
 /// Entra ID, as far as the operator may read it. Makes no call yet.

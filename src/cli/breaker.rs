@@ -3,6 +3,7 @@
 use crate::app::OperatorAccess;
 use crate::audit::rfc3339;
 use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::cli::order::{self, PlaceArguments};
 use crate::error_chain::escape_control;
@@ -185,7 +186,7 @@ fn print_list(batches: &[ListedBatch], arguments: &ListArguments) -> Result<(), 
     let mut out = io::stdout().lock();
     for batch in batches {
         match json {
-            true => writeln!(out, "{}", batch.to_json())?,
+            true => writeln!(out, "{}", json_line(&batch.to_json()))?,
             false => writeln!(out, "{}", batch.to_text())?,
         }
     }
@@ -211,7 +212,7 @@ fn print_people(
     let mut out = io::stdout().lock();
     if arguments.json {
         for person in people {
-            writeln!(out, "{}", person.to_json(&batch.hash))?;
+            writeln!(out, "{}", json_line(&person.to_json(&batch.hash)))?;
         }
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //! nothing.
 
 use crate::cli::exit::{EXIT_DEPENDENCY, EXIT_FINDINGS};
+use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::cli::progress::Progress;
 use crate::cli::short_scope::ShortScopes;
@@ -61,7 +62,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let diagnosis = examine(&facts);
         let mut out = io::stdout().lock();
         match arguments.json {
-            true => writeln!(out, "{}", to_json(&diagnosis, &facts))?,
+            true => writeln!(out, "{}", json_line(&to_json(&diagnosis, &facts)))?,
             false => write_text(&mut out, &diagnosis)?,
         }
         Ok(ExitCode::from(exit_code(&diagnosis)))

@@ -7,6 +7,7 @@ mod others;
 mod past;
 
 use crate::audit::rfc3339;
+use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, one_person_ever, run_command};
 use crate::cli::past::{history, lines_about_past, moment};
 use crate::error_chain::escape_control;
@@ -73,7 +74,7 @@ async fn about_past(arguments: &Arguments, store: &StateStore, at: &str) -> Resu
     past.name_groups(store).await?;
     let mut out = io::stdout().lock();
     if arguments.json {
-        writeln!(out, "{}", past.to_json())?;
+        writeln!(out, "{}", json_line(&past.to_json()))?;
         return Ok(());
     }
     past.write_text(&mut out)?;
@@ -96,7 +97,7 @@ async fn about_assignment(
     let told = Told::of(store, snapshot, known).await?;
     let mut out = io::stdout().lock();
     match arguments.json {
-        true => writeln!(out, "{}", assignment::to_json(&told))?,
+        true => writeln!(out, "{}", json_line(&assignment::to_json(&told)))?,
         false => assignment::write_text(&mut out, &told)?,
     }
     Ok(())
@@ -116,7 +117,7 @@ async fn about_person(
     let by_others = OthersGave::to(store, principals).await?;
     let mut out = io::stdout().lock();
     if arguments.json {
-        writeln!(out, "{}", to_json(&explanation, &by_others))?;
+        writeln!(out, "{}", json_line(&to_json(&explanation, &by_others)))?;
         return Ok(());
     }
     write_text(&mut out, &explanation, &by_others)?;

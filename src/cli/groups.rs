@@ -1,5 +1,6 @@
 //! `groups`: what arrived from the identity provider, and which bindings mean it.
 
+use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::error_chain::escape_control;
 use crate::rbac::BindingName;
@@ -38,14 +39,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let mut out = io::stdout().lock();
         for group in shown {
             match arguments.json {
-                true => writeln!(out, "{}", to_json(group, arguments.unbound))?,
+                true => writeln!(out, "{}", json_line(&to_json(group, arguments.unbound)))?,
                 false => write_group(&mut out, group, arguments.unbound)?,
             }
         }
         let unmatched = if arguments.unbound { Vec::new() } else { without_group };
         for binding in &unmatched {
             match arguments.json {
-                true => writeln!(out, "{}", unmatched_json(binding))?,
+                true => writeln!(out, "{}", json_line(&unmatched_json(binding)))?,
                 false => write_unmatched(&mut out, binding)?,
             }
         }

@@ -1,6 +1,7 @@
 //! The names of people and groups for one output, each read once.
 
 use crate::error_chain::escape_control;
+use crate::id::{GroupId, UserId};
 use crate::service::access::names::name_of;
 use crate::service::audit::query;
 use crate::store::{StateStore, StoreError};
@@ -26,6 +27,20 @@ impl<'a> KnownNames<'a> {
             self.known.insert(id.to_owned(), name);
         }
         Ok(self.known.get(id).and_then(Option::as_ref))
+    }
+
+    /// Whether an id that has a name is that of an Entra object, and no SCIM id.
+    pub(super) async fn is_of_entra(&self, id: &str) -> Result<bool, StoreError> {
+        let (user, group) = (UserId::parse(id).ok(), GroupId::parse(id).ok());
+        let user_name = match user {
+            Some(user) => self.store.kept_user_name(user).await?,
+            None => None,
+        };
+        let is_group = match group {
+            Some(group) => self.store.exists(group).await?,
+            None => false,
+        };
+        Ok(user_name.is_none() && !is_group)
     }
 
     /// The name behind an id, else the id; fit for a terminal.

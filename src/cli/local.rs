@@ -39,6 +39,9 @@ pub struct Arguments {
     /// Make a changed bindings file active without asking, whatever it takes away or gives.
     #[arg(long)]
     yes: bool,
+    /// Say in /ServiceProviderConfig how lists are paged (RFC 9865). Cursors are answered in either case.
+    #[arg(long)]
+    announce_cursors: bool,
     /// Play a short day of an identity provider, then stop: exit code 1 if Azure does not hold what it should.
     #[arg(long)]
     demo: bool,
@@ -46,7 +49,7 @@ pub struct Arguments {
 
 /// Runs until it is stopped.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { listen, state, bindings, json, demo, tables, tls, yes } = arguments;
+    let Arguments { listen, state, bindings, json, demo, tables, tls, yes, announce_cursors } = arguments;
     let variables = config::environment();
     let (handler_port, public_origin) = match under_a_host(&variables) {
         Ok(host) => host,
@@ -63,8 +66,19 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
     };
     let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, handler_port.unwrap_or(PORT)).into());
-    let options =
-        LocalOptions { listen, handler_port, public_origin, state, bindings, json, demo, yes, tls, tables };
+    let options = LocalOptions {
+        listen,
+        handler_port,
+        public_origin,
+        state,
+        bindings,
+        json,
+        demo,
+        yes,
+        tls,
+        announce_cursors,
+        tables,
+    };
     app::install_tls();
     match local::block_on(options) {
         Ok(()) => ExitCode::SUCCESS,

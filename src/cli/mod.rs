@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod groups;
+mod json_line;
 mod known_names;
 #[cfg(feature = "local")]
 mod local;

@@ -2,6 +2,7 @@
 
 use crate::app::OperatorAccess;
 use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, one_person, one_person_ever, run_command};
 use crate::config;
 use crate::error_chain::escape_control;
@@ -277,7 +278,7 @@ fn print(
 ) -> Result<(), OperatorError> {
     let mut out = io::stdout().lock();
     if arguments.json {
-        writeln!(out, "{}", to_json(order, outcome))?;
+        writeln!(out, "{}", json_line(&to_json(order, outcome)))?;
         return Ok(());
     }
     let target = escape_control(&with_names(&order.verb.target(), names));

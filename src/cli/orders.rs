@@ -2,6 +2,7 @@
 
 use crate::audit::rfc3339;
 use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::error_chain::escape_control;
 use crate::service::access::names::{names_in, with_names};
@@ -132,7 +133,7 @@ async fn print(store: &StateStore, lines: &mut [Line], json: bool) -> Result<(),
     let mut out = io::stdout().lock();
     for line in lines {
         match json {
-            true => writeln!(out, "{}", line.to_json())?,
+            true => writeln!(out, "{}", json_line(&line.to_json()))?,
             false => writeln!(out, "{}", line.to_text())?,
         }
     }

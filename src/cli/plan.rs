@@ -6,6 +6,7 @@ mod text;
 
 use crate::bindings::{self, BindingsError};
 use crate::cli::exit::EXIT_FINDINGS;
+use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::cli::progress::Progress;
 use crate::ports::role_assignments::RoleAssignments;
@@ -138,7 +139,7 @@ fn waiting_bindings(waiting: Option<&WaitingFile>) -> Result<(String, FileToPlan
 fn print(made: &MadePlan, arguments: &Arguments) -> Result<(), OperatorError> {
     let mut out = io::stdout().lock();
     if arguments.json {
-        writeln!(out, "{}", to_json(made))?;
+        writeln!(out, "{}", json_line(&to_json(made)))?;
         return Ok(());
     }
     write!(out, "{}", PlanText::new(made, arguments.all))?;

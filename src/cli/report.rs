@@ -11,6 +11,7 @@ mod table;
 mod words;
 
 use crate::audit::rfc3339;
+use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
 use crate::cli::past::{history, lines_about_past, moment};
 use crate::cli::progress::Progress;
@@ -119,7 +120,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn print(arguments: &Arguments, made: &AccessReport, meant: &Meant) -> Result<(), OperatorError> {
     let mut out = io::stdout().lock();
     match (arguments.json, arguments.csv) {
-        (true, _) => writeln!(out, "{}", to_json(made))?,
+        (true, _) => writeln!(out, "{}", json_line(&to_json(made)))?,
         (_, true) => {
             csv::write(&mut out, made)?;
             out.flush()?;

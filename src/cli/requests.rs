@@ -6,6 +6,7 @@ mod words;
 use crate::audit::rfc3339;
 use crate::cli::exit::EXIT_DEPENDENCY;
 use crate::cli::explain::answers::{answer_json, is_strange};
+use crate::cli::json_line::json_line;
 use crate::cli::known_names::KnownNames;
 use crate::cli::moment::parse_time;
 use crate::cli::operator::{OperatorArguments, OperatorError, active_bindings, run_command};
@@ -291,20 +292,24 @@ async fn write_text(
 
 fn write_json(out: &mut impl Write, history: &RequestHistory, present: &PresentAccess) -> io::Result<()> {
     if history.is_cut {
-        writeln!(out, "{}", json!({ "kind": "cut" }))?;
+        writeln!(out, "{}", json_line(&json!({ "kind": "cut" })))?;
     }
     if let Some(why) = &history.log_unread {
-        writeln!(out, "{}", json!({ "kind": "request-log-unread", "why": why }))?;
+        writeln!(out, "{}", json_line(&json!({ "kind": "request-log-unread", "why": why })))?;
     }
     for (place, request) in history.requests.iter().enumerate() {
         let line = match request {
             LoggedRequest::Applied(applied) => applied_json(applied, present, place),
             LoggedRequest::Unapplied(unapplied) => unapplied.to_json(),
         };
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", json_line(&line))?;
     }
     if history.counts.is_empty() && history.writes_counted > 0 {
-        writeln!(out, "{}", json!({ "kind": "writes-counted", "count": history.writes_counted }))?;
+        writeln!(
+            out,
+            "{}",
+            json_line(&json!({ "kind": "writes-counted", "count": history.writes_counted }))
+        )?;
     }
     for count in &history.counts {
         let kind = &count.kind;
@@ -312,7 +317,7 @@ fn write_json(out: &mut impl Write, history: &RequestHistory, present: &PresentA
             "kind": "count", "hour": rfc3339(count.hour), "status": kind.status, "scimType": kind.scim_type,
             "route": kind.route, "userAgent": kind.user_agent, "count": count.count,
         });
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", json_line(&line))?;
     }
     Ok(())
 }

@@ -102,7 +102,8 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
         return Err(Error::unsupported_media_type("compressed bodies are not accepted"));
     }
-    let Some(content_type) = text(headers, header::CONTENT_TYPE) else { return Ok(()) };
+    let given = text(headers, header::CONTENT_TYPE).filter(|text| !text.trim().is_empty());
+    let Some(content_type) = given else { return Ok(()) };
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if MEDIA_TYPES.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
         return Ok(());

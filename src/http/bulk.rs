@@ -2,7 +2,7 @@
 
 use super::body::BulkBody;
 use super::error::{EndpointResult, HttpError};
-use super::request_record::{self, ArrivedBody, WriteTarget};
+use super::request_record::{self, ArrivedBody, NotedWrites, WriteTarget};
 use super::respond;
 use crate::error_chain::ErrorChain;
 use crate::id::RequestId;
@@ -15,7 +15,7 @@ use actix_web::web::{Data, ReqData};
 use actix_web::{HttpMessage, HttpRequest};
 use serde_json::Value;
 
-/// Failed operations of one request that are noted one by one: the others are counted.
+/// Failed operations of one request that are noted one by one. The others are counted, unless they would have taken access away.
 const NOTED_MAX: usize = 10;
 
 /// The path of bulk requests.
@@ -45,17 +45,15 @@ fn note_refusals(request: &HttpRequest, caller: &ScimCaller, results: &[Operatio
     let operations = body.as_ref().and_then(BulkRequest::operations).unwrap_or_default();
     for (place, (result, error)) in std::iter::once(first).chain(refused).enumerate() {
         let refusal = HttpError::refusal(error);
-        if place >= NOTED_MAX {
-            request_record::count(request, &refusal);
-            continue;
-        }
+        let noted = if place < NOTED_MAX { NotedWrites::All } else { NotedWrites::TakingAway };
         let operation = result.number.checked_sub(1).and_then(|at| operations.get(at));
         let target = match operation {
             Some(operation) => WriteTarget::of_operation(operation),
             None => WriteTarget::of_result(&result.method, result.location.as_deref()),
         };
         let data = operation.and_then(|operation| operation.get("data"));
-        request_record::note_write(request, caller, Some(result.number), target, &refusal, data);
+        let operation = (Some(result.number), noted);
+        request_record::note_write(request, caller, operation, target, &refusal, data);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::body::GroupBody;
 use super::conditions::ConditionHeaders;
 use super::error::EndpointResult;
-use super::query::QueryParams;
+use super::query::{AnswerParams, QueryParams};
 use super::respond;
 use super::streaming;
 use crate::id::GroupId;
@@ -17,7 +17,7 @@ const KIND: ResourceType = ResourceType::Group;
 pub(super) async fn create(
     service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
-    query: QueryParams,
+    query: AnswerParams,
     mut body: GroupBody,
 ) -> EndpointResult {
     let projection = query.projection(KIND)?;
@@ -63,7 +63,7 @@ pub(super) async fn replace(
     service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
     id: Path<String>,
-    query: QueryParams,
+    query: AnswerParams,
     conditions: ConditionHeaders,
     mut body: GroupBody,
 ) -> EndpointResult {
@@ -79,7 +79,7 @@ pub(super) async fn patch(
     service: Data<Provisioning>,
     caller: ReqData<ScimCaller>,
     id: Path<String>,
-    query: QueryParams,
+    query: AnswerParams,
     conditions: ConditionHeaders,
     mut body: GroupBody,
 ) -> EndpointResult {

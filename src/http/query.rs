@@ -1,10 +1,11 @@
 //! Query parameters. `+` and `%20` are both a blank; unknown parameters are ignored; one that we know and that is given
-//! twice, in whatever case, is refused, because two readers of the same URL must not see two different requests.
+//! twice to a read, in whatever case, is refused, because two readers of the same URL must not see two different requests.
 
 use super::error::HttpError;
 use crate::scim::{self, ListQuery, Projection, ResourceType};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
+use std::convert::Infallible;
 use std::future::{Ready, ready};
 
 /// The parameters that mean something here (RFC 7644 3.4.2, 3.9; RFC 9865).
@@ -60,6 +61,37 @@ impl FromRequest for QueryParams {
     }
 }
 
+/// What the answer to a write is to show. Nothing about that refuses the write, which may take access away: what is given more
+/// than once counts together, and what cannot be read is left out.
+#[derive(Debug)]
+pub(super) struct AnswerParams(Vec<(String, String)>);
+
+impl AnswerParams {
+    /// What the caller wants to see of the resource in the answer.
+    pub fn projection(&self, kind: ResourceType) -> Result<Projection, scim::Error> {
+        let all = |name: &str| {
+            let given = self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+            let given: Vec<&str> = given.map(|(_, value)| value.as_str()).collect();
+            given.join(",")
+        };
+        Projection::parse(kind, Some(&all("attributes")), Some(&all("excludedAttributes")))
+    }
+
+    fn parse(text: &str) -> Self {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(text);
+        Self(pairs.map(web::Query::into_inner).unwrap_or_default())
+    }
+}
+
+impl FromRequest for AnswerParams {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(AnswerParams::parse(request.query_string())))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +107,17 @@ mod tests {
         check("aadOptscim062020&filter=userName+eq%20%22a%2Bb%22&x=1&x=2", Some(r#"userName eq "a+b""#));
         check("filter=%ff%zz", Some("\u{fffd}%zz"));
         check("FILTER=x", Some("x"));
+    }
+
+    #[test]
+    fn nothing_in_the_query_refuses_a_write() {
+        let shows = |text: &str, attribute: &str| {
+            AnswerParams::parse(text).projection(ResourceType::User).unwrap().wants(attribute)
+        };
+        let twice = "attributes=title&filter=a&filter=b&ATTRIBUTES=userName";
+        assert_eq!(["title", "userName", "emails"].map(|name| shows(twice, name)), [true, true, false]);
+        assert!(shows("", "emails") && shows("%ff&attributes=", "emails"));
+        assert!(!shows("excludedAttributes=emails&excludedAttributes=title", "emails"));
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn note(request: &HttpRequest, refusal: &scim::Error) {
     match caller.zip(WriteTarget::of(request)) {
         Some((caller, target)) => {
             let body = request.extensions().get::<ArrivedBody>().and_then(|body| parsed(&body.0));
-            note_write(request, &caller, None, target, refusal, body.as_ref());
+            note_write(request, &caller, (None, NotedWrites::All), target, refusal, body.as_ref());
         }
         None => count(request, refusal),
     }
@@ -100,11 +100,19 @@ pub(super) fn count(request: &HttpRequest, refusal: &scim::Error) {
     }
 }
 
+/// Which refused writes are noted; the others are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotedWrites {
+    All,
+    /// Those that would have taken access away.
+    TakingAway,
+}
+
 /// Notes a write that is refused, or an operation of a bulk request, counted from 1.
 pub(super) fn note_write(
     request: &HttpRequest,
     caller: &ScimCaller,
-    operation: Option<usize>,
+    (operation, noted): (Option<usize>, NotedWrites),
     target: WriteTarget,
     refusal: &scim::Error,
     body: Option<&Value>,
@@ -126,7 +134,9 @@ pub(super) fn note_write(
         names: Vec::new(),
         values: Vec::new(),
     };
-    if !log.note(id, operation, call.asking(asked)) {
+    let call = call.asking(asked);
+    let is_noted = noted == NotedWrites::All || call.takes_away();
+    if !is_noted || !log.note(id, operation, call) {
         count(request, refusal);
     }
 }

@@ -13,7 +13,7 @@ use std::fmt;
 /// How deep arrays and objects may nest, the outermost included.
 const DEPTH_MAX: usize = 64;
 /// Values of one body, nested ones included. A value that is read takes up to a hundred times the bytes that it had.
-const VALUES_MAX: usize = 60_000;
+const VALUES_MAX: usize = 120_000;
 
 /// Why a body is not read. The text names a place and never content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

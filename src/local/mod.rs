@@ -215,7 +215,8 @@ async fn start(
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: OVERDUE_AFTER },
-    });
+    })
+    .announcing_cursors(options.announce_cursors);
     // The slot is new, so it is empty.
     let _ = slot.set(inspect::InspectedResponse {
         tables: operator_tables.clone(),

@@ -19,6 +19,8 @@ pub struct LocalOptions {
     pub yes: bool,
     /// The simulated Azure is served over TLS.
     pub tls: bool,
+    /// `/ServiceProviderConfig` says how lists are paged.
+    pub announce_cursors: bool,
     /// A connection string: the rows are kept there.
     pub tables: Option<String>,
 }

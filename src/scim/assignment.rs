@@ -13,8 +13,10 @@ use serde_json::Value;
 
 /// The most characters of the name of a dropped assignment that a record keeps.
 const NAME_CHARS_MAX: usize = 64;
-/// What is recorded in place of a name that no attribute could have.
+/// What is recorded of an operation that does not say what it is about.
 const NO_NAME: &str = "unnamed";
+/// What is recorded in place of a name that no attribute could have.
+const NOT_A_NAME: &str = "not-a-name";
 /// The most names of dropped assignments that a record keeps, and so of what leads nowhere that is kept at all.
 pub(super) const DROPPED_MAX: usize = 50;
 
@@ -99,7 +101,7 @@ impl AttributeAssignments {
                     self.add_extension(schema, inner)
                 }
                 (Ok(path), _) if path.is_read_only() => {}
-                (path, value) => self.add(key, path, value),
+                (path, value) => self.add((key, NOT_A_NAME), path, value),
             }
         }
     }
@@ -116,7 +118,8 @@ impl AttributeAssignments {
                     let detail = format!("{} has no attribute {}", schema.urn, quoted(key));
                     let of = AttrPath::leading_in(schema, key);
                     let error = Error::invalid_path(detail);
-                    self.push(recorded(key), AssignmentTarget::Nowhere { of, error });
+                    let name = recorded(key).unwrap_or_else(|| NOT_A_NAME.to_owned());
+                    self.push(name, AssignmentTarget::Nowhere { of, error });
                 }
             }
         }
@@ -132,7 +135,7 @@ impl AttributeAssignments {
             (Ok(PatchPath::Schema(Some(schema))), Value::Object(inner)) if self.verb != PatchVerb::Remove => {
                 self.add_extension(schema, inner);
             }
-            _ => self.add(text, path, value),
+            _ => self.add((text, NO_NAME), path, value),
         }
     }
 
@@ -141,7 +144,9 @@ impl AttributeAssignments {
         self.push(NO_NAME.to_owned(), AssignmentTarget::Nowhere { of: None, error });
     }
 
-    fn add(&mut self, text: &str, path: Result<PatchPath, Error>, value: &Value) {
+    /// `unreadable`: what is recorded where the text has no name.
+    fn add(&mut self, (text, unreadable): (&str, &str), path: Result<PatchPath, Error>, value: &Value) {
+        let recorded = |text| recorded(text).unwrap_or_else(|| unreadable.to_owned());
         let nowhere = |of, error| AssignmentTarget::Nowhere { of, error };
         match path {
             Ok(PatchPath::Schema(None)) => {
@@ -153,9 +158,12 @@ impl AttributeAssignments {
             Ok(path) if path.is_read_only() => {
                 let detail = format!("{path} is read-only; leave it out of the attribute mapping");
                 let error = Error::mutability(detail);
-                self.push(name_of(&path, text), nowhere(path.attribute(), error));
+                self.push(name_of(&path).unwrap_or_else(|| recorded(text)), nowhere(path.attribute(), error));
             }
-            Ok(path) => self.push(name_of(&path, text), AssignmentTarget::Write(path, value.clone())),
+            Ok(path) => self.push(
+                name_of(&path).unwrap_or_else(|| recorded(text)),
+                AssignmentTarget::Write(path, value.clone()),
+            ),
             Err(_) if is_foreign(self.kind, text) => self.push(recorded(text), AssignmentTarget::Foreign),
             Err(error) => self.push(recorded(text), nowhere(AttrPath::leading(self.kind, text), error)),
         }
@@ -177,15 +185,16 @@ fn is_foreign(kind: ResourceType, text: &str) -> bool {
     is_urn && !ours.into_iter().any(|schema| urn::after(text, schema.urn).is_some())
 }
 
-fn name_of(path: &PatchPath, text: &str) -> String {
-    path.attribute().map_or_else(|| recorded(text), |path| path.name())
+fn name_of(path: &PatchPath) -> Option<String> {
+    path.attribute().map(|path| path.name())
 }
 
-/// A name as a record keeps it: without what follows it, which may be a value.
-fn recorded(text: &str) -> String {
+/// A name as a record keeps it: without what follows it, which may be a value. None where the text has none.
+fn recorded(text: &str) -> Option<String> {
     let is_name = |c: &char| c.is_alphanumeric() || matches!(c, ':' | '.' | '-' | '_' | '$' | '/');
-    let name: String = text.trim().chars().take_while(is_name).take(NAME_CHARS_MAX).collect();
-    if name.is_empty() { NO_NAME.to_owned() } else { name }
+    let text = text.trim().trim_start_matches('@');
+    let name: String = text.chars().take_while(is_name).take(NAME_CHARS_MAX).collect();
+    (!name.is_empty()).then_some(name)
 }
 
 #[cfg(test)]
@@ -247,6 +256,15 @@ mod tests {
             json!({urn::ENTERPRISE_USER: enterprise}),
             &[&department, "department.x | department: invalidPath", "shoeSize | nothing: invalidPath"],
         );
+        // Names that no attribute could have are no mistake of the others.
+        reads(
+            json!({"@odata.type": "x", "#": 1, "": 2}),
+            &[
+                "not-a-name | nothing: invalidPath",
+                "not-a-name | nothing: invalidPath",
+                "odata.type | nothing: invalidPath",
+            ],
+        );
         reads(
             json!({format!("{}Extra", urn::USER): {"a": 1}}),
             &["urn:ietf:params:scim:schemas:core:2.0:UserExtra | foreign"],
@@ -294,9 +312,11 @@ mod tests {
 
     #[test]
     fn a_record_keeps_a_name_and_no_value() {
-        assert_eq!(recorded("emails[value eq \"ana@contoso.example\"].x"), "emails");
-        assert_eq!(recorded("a\u{1b}]0;x"), "a");
-        assert_eq!(recorded("  \"Jane\""), "unnamed");
-        assert_eq!(recorded(&"größe".repeat(20)).chars().count(), 64);
+        let name = |text: &str| recorded(text).unwrap();
+        assert_eq!(name("emails[value eq \"ana@contoso.example\"].x"), "emails");
+        assert_eq!(name("a\u{1b}]0;x"), "a");
+        assert_eq!(recorded("  \"Jane\""), None);
+        assert_eq!(name("@odata.type"), "odata.type");
+        assert_eq!(name(&"größe".repeat(20)).chars().count(), 64);
     }
 }

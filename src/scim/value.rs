@@ -95,6 +95,10 @@ pub(super) fn single(
         (_, Value::Number(number))
             if strictness == ValueStrictness::Tolerant || attribute.name == "externalId" =>
         {
+            // One with a fraction, or with more digits than a number keeps, is not the text that was sent.
+            if strictness == ValueStrictness::Strict && number.is_f64() {
+                return Err(wrong_type(attribute, "text", raw));
+            }
             Ok(Some(Value::from(number.to_string())))
         }
         (_, other) => Err(wrong_type(attribute, "text", other)),

@@ -72,7 +72,10 @@ impl Held {
             None => 0,
             Some(row) => match RowReader::new(row).and_then(|reader| reader.int("n")) {
                 Ok(number) if number >= 0 => number,
-                _ => self.recount::<I>(store).await?,
+                _ => {
+                    tracing::error!(row = self.key, "a counter cannot be read and is recounted");
+                    self.recount::<I>(store).await?
+                }
             },
         };
         *self.slot = Some(Count { number, etag: row.map(|row| row.etag) });
@@ -84,6 +87,9 @@ impl Held {
         self.load::<I>(store).await?;
         if self.slot.as_ref().is_some_and(|count| count.number == 0) {
             let number = self.recount::<I>(store).await?;
+            if number > 0 {
+                tracing::error!(row = self.key, "a counter is wrong and was recounted");
+            }
             let etag = self.slot.take().and_then(|count| count.etag);
             *self.slot = Some(Count { number, etag });
         }
@@ -93,7 +99,6 @@ impl Held {
     /// How many headers there are. Every create and every delete among them writes the counter under the version that was
     /// read before this, so the number is right wherever it is written.
     async fn recount<I: ResourceId>(&self, store: &StateStore) -> Result<i64, StoreError> {
-        tracing::error!(row = self.key, "a counter is wrong and is recounted");
         let number = store.counted::<I>(keys::last_part(&self.key)).await?;
         Ok(i64::try_from(number).unwrap_or(i64::MAX))
     }

@@ -70,7 +70,7 @@ pub fn remove(group: GroupId, member: MemberId) -> WriteBatch {
 pub fn touch(member: MemberId, op: OpId) -> TableWrite {
     match member {
         MemberId::User(user) => resources::touch(user, op),
-        MemberId::Group(group) => resources::touch(group, op),
+        MemberId::Group(group) => resources::touch_nested(group, op),
     }
 }
 

@@ -402,10 +402,9 @@ pub fn end_job(group: GroupId, header: &ETag) -> TableWrite {
     TableWrite::Merge { key: group.header_key(), properties, condition: EtagMatch::Exact(header.clone()) }
 }
 
-/// The same of a group that becomes a member of another. That it once was one is remembered, so that what walks over every group
-/// asks only these what they are in.
+/// The header of a group that joins or leaves another, of which clients see no change. That it was a member once is remembered.
 pub fn touch_nested(id: GroupId, op: OpId) -> TableWrite {
-    let properties = RowFields::some().text("touch", op.to_string()).flag(NESTED, true).done();
+    let properties = RowFields::some().text("outer", op.to_string()).flag(NESTED, true).done();
     TableWrite::Merge { key: id.header_key(), properties, condition: EtagMatch::Any }
 }
 

@@ -158,8 +158,7 @@ pub fn table_made(answer: &RestAnswer) -> Result<(), TableError> {
 /// One row, or none.
 pub fn row(answer: &RestAnswer) -> Result<TableAnswer<Option<TableRow>>, TableError> {
     let value = if answer.status == 200 {
-        let entity: Json = read(&answer.body)?;
-        Some(entity::row(&entity, answer.header("etag")).map_err(nonsense)?)
+        Some(entity::row(&answer.body, answer.header("etag")).map_err(nonsense)?)
     } else {
         match TableFailure::of(answer).error(1) {
             TableError::Missing { .. } => None,
@@ -178,15 +177,10 @@ pub fn page(
     if answer.status != 200 {
         return Err(TableFailure::of(answer).error(1));
     }
-    let body: Json = read(&answer.body)?;
-    let entities = body.get("value").and_then(Json::as_array);
-    let entities = entities.ok_or_else(|| nonsense("a page has no list of rows"))?;
-    if entities.len() > rows_max {
+    let mut rows = entity::page(&answer.body).map_err(nonsense)?;
+    if rows.len() > rows_max {
         return Err(nonsense("a page has more rows than were asked for"));
     }
-    let rows: Result<Vec<TableRow>, String> =
-        entities.iter().map(|entity| entity::row(entity, None)).collect();
-    let mut rows = rows.map_err(nonsense)?;
     rows.retain(|row| !last.is_some_and(|last| last.has_seen(row)));
     let header = |name| answer.header(name).map(str::to_owned);
     let (partition, row) =
@@ -196,10 +190,6 @@ pub fn page(
     let after = seen.or_else(|| last.and_then(|last| last.after.clone()));
     let continuation = goes_on.then(|| NextPage { partition, row, after }.continuation());
     Ok(TableAnswer { value: RowPage { rows, continuation }, date: date(answer)? })
-}
-
-fn read(body: &[u8]) -> Result<Json, TableError> {
-    serde_json::from_slice(body).map_err(|error| nonsense(format!("an answer is not JSON: {error}")))
 }
 
 /// The version that a single write left.

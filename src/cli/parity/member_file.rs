@@ -224,8 +224,15 @@ fn member(
             )
         })?),
     };
+    let kind = match text(ColumnRole::Type) {
+        None => ListedKind::Person,
+        Some(word) => kind(&word).ok_or_else(|| {
+            let word = escape_control(&word);
+            format!("says {word:?} in line {}, and that is no type of a member", line.unwrap_or_default())
+        })?,
+    };
     Ok(ListedMember {
-        kind: text(ColumnRole::Type).map_or(ListedKind::Person, |word| kind(&word)),
+        kind,
         id: text(ColumnRole::Id),
         user_name: text(ColumnRole::UserName),
         display_name: text(ColumnRole::DisplayName),
@@ -246,11 +253,15 @@ fn switch(word: &str) -> Option<bool> {
     }
 }
 
-fn kind(word: &str) -> ListedKind {
-    match word.to_lowercase().trim_start_matches("#microsoft.graph.") {
-        "user" | "member" | "guest" | "person" => ListedKind::Person,
-        "group" => ListedKind::Group,
-        _ => ListedKind::Other,
+/// None: a word that is not known. Whoever it is would be missing from the list.
+fn kind(word: &str) -> Option<ListedKind> {
+    let word = word.to_lowercase().replace([' ', '-', '_'], "");
+    match word.trim_start_matches("#microsoft.graph.") {
+        "user" | "member" | "guest" | "person" => Some(ListedKind::Person),
+        "group" => Some(ListedKind::Group),
+        "serviceprincipal" | "application" | "managedidentity" | "agent" | "device" | "contact"
+        | "orgcontact" => Some(ListedKind::Other),
+        _ => None,
     }
 }
 
@@ -302,6 +313,11 @@ mod tests {
                 (Other, Some("s1"), None, None, 4),
             ],
         );
+    }
+
+    #[test]
+    fn a_type_that_is_not_known_is_a_mistake() {
+        mistake("id,userPrincipalName,objectType\na1,ana,Alien\n", &[], "\"Alien\" in line 2");
     }
 
     /// Facts: F-173.

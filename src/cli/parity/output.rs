@@ -2,6 +2,7 @@
 
 use super::words::{ProviderWords, details, heading, next_step};
 use crate::cli::counted::counted;
+use crate::cli::json_line::json_line;
 use crate::cli::operator::OperatorArguments;
 use crate::error_chain::escape_control;
 use crate::rbac::BindingName;
@@ -123,8 +124,9 @@ const fn in_total(kind: DifferenceKind) -> &'static str {
 
 /// What was left out, or could not be compared.
 fn notes(made: &MadeComparison<'_>) -> Vec<String> {
-    let ParityCounts { others, disabled_missing, inactive_extra, unreadable, unnamed, .. } =
-        made.comparison.counts;
+    let ParityCounts {
+        others, disabled_missing, inactive_extra, maybe_inactive, unreadable, unnamed, ..
+    } = made.comparison.counts;
     let there = made.provider.name();
     let mut notes = Vec::new();
     let mut note =
@@ -136,10 +138,20 @@ fn notes(made: &MadeComparison<'_>) -> Vec<String> {
     );
     note(inactive_extra, "extra, of people who are inactive here: nothing is given to them".to_owned());
     note(
+        maybe_inactive,
+        format!(
+            "people who are inactive here, so that they get nothing: the list does not say whether {there} has disabled them"
+        ),
+    );
+    note(
         unreadable,
         "of our users or members, which cannot be read: who is missing may be one of them".to_owned(),
     );
-    note(unnamed, format!("people whose userName {there} did not show (Microsoft Graph: User.Read.All)"));
+    let shown_by = match made.is_whole {
+        true => "Microsoft Graph: User.Read.All",
+        false => "--columns userName=COLUMN",
+    };
+    note(unnamed, format!("people whose userName {there} did not show ({shown_by})"));
     note(made.to_reconcile, "people who wait for their reconcile: their roles".to_owned());
     notes.extend(
         made.gone.iter().map(|group| format!("the group {group}: it is assigned to the app, and gone")),
@@ -166,7 +178,7 @@ pub(super) fn write_json(out: &mut impl Write, made: &MadeComparison<'_>) -> io:
         "groups": counts.groups, "peopleThere": counts.people_there, "peopleHere": counts.people_here,
         "bindings": bindings, "notCompared": notes(made),
     });
-    writeln!(out, "{made}")
+    writeln!(out, "{}", json_line(&made))
 }
 
 fn finding_json(finding: &ParityFinding, provider: ProviderWords) -> Value {

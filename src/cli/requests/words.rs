@@ -21,6 +21,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
+/// What records have in place of the text of a member that is no id.
+const NO_ID: &str = "not-an-id";
 /// Changes of one kind that one line names.
 const NAMED_MAX: usize = 5;
 /// Lines about effects below one request.
@@ -81,6 +83,10 @@ async fn change(stored: &Value, names: &mut KnownNames<'_>) -> Result<ChangeWord
         }
         "member-added" => (2, format!("added to {group}: "), member),
         "member-removed" => (3, format!("removed from {group}: "), member),
+        "member-dropped" if change.text("member") == NO_ID => {
+            let text = "what was sent is no SCIM id, and is not kept".to_owned();
+            (4, format!("left out of {group}, since members are named by the SCIM id: "), text)
+        }
         "member-dropped" => {
             (4, format!("left out of {group}, since nothing that can be its member has this id: "), member)
         }
@@ -88,6 +94,10 @@ async fn change(stored: &Value, names: &mut KnownNames<'_>) -> Result<ChangeWord
         _ if change.is_of_kind("principal-pinned") => {
             let person = names.shown(change.text("person")).await?;
             (6, format!("{person} is the Entra object "), escape_control(change.text("principal")))
+        }
+        _ if change.is_of_kind("principal-released") => {
+            let person = names.shown(change.text("person")).await?;
+            (6, format!("{person} is no longer the Entra object "), escape_control(change.text("principal")))
         }
         _ if change.is_of_kind("selector-pinned") => {
             (6, format!("the binding that asks for this {} means ", change.text("attribute")), group)
@@ -241,7 +251,7 @@ pub(super) async fn of_unapplied(
 ) -> Result<Vec<String>, StoreError> {
     let UnappliedRequest { request, operation, first, last, times, call, .. } = unapplied;
     let outcome = match call.status {
-        200..=299 => "nothing changed".to_owned(),
+        200..=299 => "not applied as a whole".to_owned(),
         status => format!("refused {status}"),
     };
     let keyword = call.scim_type.as_deref().map(|keyword| format!(" {keyword}")).unwrap_or_default();
@@ -263,11 +273,18 @@ pub(super) async fn of_unapplied(
         let mut shown = Vec::new();
         for text in texts {
             let known = if name.trim_start_matches("remove ").starts_with("members") {
-                names.of(text).await?
+                names.of(text).await?.cloned()
             } else {
                 None
             };
-            shown.push(known.cloned().unwrap_or_else(|| format!("{text:?}")));
+            shown.push(match known {
+                // An Entra object has a name too, and is no member by that id.
+                Some(name) if names.is_of_entra(text).await? => {
+                    format!("{name} by the Entra object id {text}")
+                }
+                Some(name) => name,
+                None => format!("{text:?}"),
+            });
         }
         values.push(format!("{name} {}", shown.join(", ")));
     }

@@ -104,9 +104,15 @@ fn errors_max(value: &Value) -> Result<Option<u64>, Error> {
     let number = match value {
         Value::Null => return Ok(None),
         Value::String(text) => text.trim().parse().ok(),
-        value => value.as_u64(),
+        // A number is a number, however it is written and however large.
+        value => value.as_u64().or_else(|| {
+            let number = value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0);
+            number.map(|number| number as u64)
+        }),
     };
-    number.map(Some).ok_or_else(|| Error::invalid_value("failOnErrors takes a number that is not negative"))
+    number
+        .map(Some)
+        .ok_or_else(|| Error::invalid_value("failOnErrors takes a whole number that is not negative"))
 }
 
 /// Of several operations that would create under one bulkId it is not known which one is meant.
@@ -230,22 +236,32 @@ impl BulkCall {
         }
     }
 
-    /// A list that replaces all members does not remove one whom it names by the bulkId of an operation that failed because the
-    /// resource exists: a request that is sent again would else take away what it gave. Returns the error about such a reference.
+    /// A change that removes all members, and says who is one, does not remove whom it names by the bulkId of an operation that
+    /// failed, where what that was to create is a member: a request that is sent again would else take away what it gave. Returns
+    /// the error about such a reference.
     fn keep_members<'a>(&mut self, state: &impl Fn(&str) -> ReferenceState<'a>) -> Option<Error> {
-        let replaced = match &mut self.action {
+        let named = match &mut self.action {
             BulkAction::Replace(_, body @ ResourceBody::Group(_)) => body.references(),
-            BulkAction::Patch(_, patch) => patch.replacing_members(),
+            BulkAction::Patch(_, patch) => patch.named_as_members(),
             _ => Vec::new(),
         };
         let mut lost = None;
-        for text in replaced {
+        for text in named {
             if let ReferenceState::LostMember(id) = state(referred(text).unwrap_or_default()) {
                 lost.get_or_insert_with(|| lost_reference(text));
                 *text = id.to_owned();
             }
         }
         lost
+    }
+
+    /// Whether it says who all the members are.
+    pub fn replaces_members(&self) -> bool {
+        match &self.action {
+            BulkAction::Replace(_, ResourceBody::Group(_)) => true,
+            BulkAction::Patch(_, patch) => patch.replaces_members(),
+            BulkAction::Replace(..) | BulkAction::Create(_) | BulkAction::Delete(_) => false,
+        }
     }
 
     /// The bulkIds that a change of a group refers to, and the id of the group.

@@ -190,6 +190,9 @@ fn a_mistake_in_what_decides_refuses_the_rest() {
     refuses(replace("userName", json!("an\u{AD}a")), ScimType::InvalidValue);
     refuses(replace("externalId", json!(["x"])), ScimType::InvalidValue);
     refuses(replace("externalId", json!("e\t1")), ScimType::InvalidValue);
+    // What is left of them is not what was sent.
+    refuses(replace("externalId", json!(1e23)), ScimType::InvalidValue);
+    refuses(replace("externalId", json!(1.5)), ScimType::InvalidValue);
     refuses(replace("userType", json!({})), ScimType::InvalidValue);
     refuses(replace("active", json!("maybe")), ScimType::InvalidValue);
     refuses(replace("active", json!([])), ScimType::InvalidValue);

@@ -114,10 +114,18 @@ impl PatchRequest {
         bulk_reference::in_assignments(kind, &mut self.assignments).chain(in_members).collect()
     }
 
-    /// What the lists name that replace all members.
-    pub(super) fn replacing_members(&mut self) -> Vec<&mut String> {
-        let replaces = |change: &&mut MemberChange| matches!(change, MemberChange::Replace(_));
-        self.members.iter_mut().filter(replaces).flat_map(MemberChange::named_mut).collect()
+    /// What it names as members: those of a list that replaces all, and those whom it adds.
+    pub(super) fn named_as_members(&mut self) -> Vec<&mut String> {
+        let names =
+            |change: &&mut MemberChange| matches!(change, MemberChange::Replace(_) | MemberChange::Add(_));
+        self.members.iter_mut().filter(names).flat_map(MemberChange::named_mut).collect()
+    }
+
+    /// Whether it removes everyone whom it does not name.
+    pub(super) fn replaces_members(&self) -> bool {
+        self.members
+            .iter()
+            .any(|change| matches!(change, MemberChange::Replace(_) | MemberChange::RemoveWhere(_)))
     }
 
     /// The references that are left are lost: the request is refused, unless it takes access away.

@@ -6,9 +6,7 @@
 use crate::error_chain::ErrorChain;
 use crate::id::{GroupId, UserId};
 use crate::scim::bulk::{self, BulkAction, BulkCall, BulkStep, ReferenceState, ResourceBody};
-use crate::scim::{
-    self, BulkOperation, BulkRequest, PatchRequest, Preconditions, Projection, ResourceType, ScimType,
-};
+use crate::scim::{self, BulkOperation, BulkRequest, PatchRequest, Preconditions, Projection, ResourceType};
 use crate::service::provisioning::create::NameHolder;
 use crate::service::provisioning::resource_answer::ResourceAnswer;
 use crate::service::provisioning::{Provisioning, RenderedResource, RequestTarget};
@@ -52,8 +50,19 @@ struct OperationState {
 enum CreateOutcome {
     /// The id of the new resource.
     Created(String),
-    /// The id of the one that has its name, if that is why.
-    Failed { existing: Option<String> },
+    Failed {
+        existing: NameOwner,
+    },
+}
+
+/// Who has the name that an operation was to give.
+enum NameOwner {
+    /// No one, or the operation says no name.
+    Nobody,
+    /// The resource of this id.
+    Resource(String),
+    /// That could not be read.
+    Unknown,
 }
 
 /// The operations of a request while they are carried out.
@@ -133,16 +142,18 @@ impl BulkRun<'_> {
         if let (Ok(call), Some(operation)) = (&call, self.operations.get_mut(at)) {
             operation.location = self.service.location_of(call);
         }
+        let is_late = self.is_late();
         let outcome = match call {
-            _ if self.is_late() => Err(not_begun()),
+            _ if is_late => Err(not_begun()),
             Err(error) => Err(error.into()),
             Ok(call) => self.carry_out(at, call).await,
         };
+        // Whatever it failed of, what it was to create may exist: the request may be sent again.
         let existing = match (&outcome, kind, name) {
-            (Err(error), Some(kind), Some(name)) if is_taken(error) => self.existing(kind, &name).await,
-            _ => None,
+            (Err(_), Some(kind), Some(name)) if !is_late => self.name_owner(kind, &name).await,
+            _ => NameOwner::Nobody,
         };
-        let is_failed = outcome.is_err();
+        let is_failed = outcome.is_err() && !is_late;
         let Some(operation) = self.operations.get_mut(at) else { return };
         let created = match outcome {
             Ok(OperationSuccess { status, resource }) => {
@@ -189,13 +200,19 @@ impl BulkRun<'_> {
     }
 
     /// The lost references of a change of a group that mean members of it, with their ids: what they were to create exists.
+    /// 503 where that is not known of one and everyone who is not named would be removed.
     async fn lost_members(&self, call: &mut BulkCall) -> Result<HashMap<String, String>, ServiceError> {
         let mut members = HashMap::new();
         let Some((group, references)) = call.group_references() else { return Ok(members) };
         let Some(group) = GroupId::from_text(&group) else { return Ok(members) };
         for bulk_id in references {
-            let Some(CreateOutcome::Failed { existing: Some(id) }) = self.created.get(&bulk_id) else {
-                continue;
+            let id = match self.created.get(&bulk_id) {
+                Some(CreateOutcome::Failed { existing: NameOwner::Resource(id) }) => id,
+                Some(CreateOutcome::Failed { existing: NameOwner::Unknown }) if call.replaces_members() => {
+                    let detail = "whether a resource that this operation refers to exists cannot be read now";
+                    return Err(scim::Error::unavailable(detail).into());
+                }
+                _ => continue,
             };
             let Some(existing) = UserId::from_text(id) else { continue };
             if self.service.store.find_member(group, existing.uuid()).await?.is_some() {
@@ -205,11 +222,10 @@ impl BulkRun<'_> {
         Ok(members)
     }
 
-    /// The id of the resource that has a name. What cannot be read is not known: then the reference is lost like any other.
-    async fn existing(&self, kind: ResourceType, name: &str) -> Option<String> {
+    async fn name_owner(&self, kind: ResourceType, name: &str) -> NameOwner {
         match kind {
-            ResourceType::User => living(self.service.name_holder::<UserId>(name).await),
-            ResourceType::Group => living(self.service.name_holder::<GroupId>(name).await),
+            ResourceType::User => owner(self.service.name_holder::<UserId>(name).await),
+            ResourceType::Group => owner(self.service.name_holder::<GroupId>(name).await),
         }
     }
 
@@ -224,7 +240,7 @@ impl BulkRun<'_> {
         let id = id.clone();
         let (rest, lost) = join.resolve_pending(kind, |bulk_id| self.state_of(bulk_id));
         let joined = match rest {
-            _ if self.is_late() => Err(not_begun()),
+            _ if self.is_late() => Err(not_joined()),
             Some(patch) => self.add(kind, id, patch).await,
             None => Ok(None),
         };
@@ -262,23 +278,24 @@ impl BulkRun<'_> {
     }
 }
 
-fn living<I: ResourceId>(holder: Result<NameHolder<I>, StoreError>) -> Option<String> {
+fn owner<I: ResourceId>(holder: Result<NameHolder<I>, StoreError>) -> NameOwner {
     match holder {
-        Ok(NameHolder::Living { resource, .. }) => Some(resource.id.to_string()),
-        Ok(NameHolder::Free | NameHolder::LeftBehind(_)) => None,
+        Ok(NameHolder::Living { resource, .. }) => NameOwner::Resource(resource.id.to_string()),
+        Ok(NameHolder::Free | NameHolder::LeftBehind(_)) => NameOwner::Nobody,
         Err(error) => {
             tracing::warn!(error = %ErrorChain(&error), "who has the name of a failed operation could not be read");
-            None
+            NameOwner::Unknown
         }
     }
 }
 
-fn is_taken(error: &ServiceError) -> bool {
-    error.scim_error().is_some_and(|error| error.scim_type == Some(ScimType::Uniqueness))
-}
-
 fn not_begun() -> ServiceError {
     let detail = "the bulk request took too long, and this operation was not begun; send it again";
+    scim::Error::unavailable(detail).into()
+}
+
+fn not_joined() -> ServiceError {
+    let detail = "the resource was created, but the bulk request took too long to add what it refers to; add it with a PATCH";
     scim::Error::unavailable(detail).into()
 }
 

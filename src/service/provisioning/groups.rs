@@ -278,7 +278,7 @@ impl Provisioning {
             let GroupDecision { members, edited, removes, write } = decision?;
             let everyone = || known.whole.then(|| members.after.iter().copied().collect());
             let Some(DecidedWrite { after, plan }) = write else {
-                self.note_unapplied(caller, id, &edited.dropped, &members.absent);
+                self.note_left_out(caller, id, (false, &edited.dropped), &members.absent);
                 let follow_up = FollowUp::default();
                 return Ok(WrittenGroup { members: everyone(), stored: before, follow_up });
             };
@@ -289,7 +289,7 @@ impl Provisioning {
             }
             match attempt? {
                 WriteAttempt::Done(committed) => {
-                    self.log_dropped(caller, id, &edited.dropped);
+                    self.note_left_out(caller, id, (true, &edited.dropped), &members.absent);
                     let stored = after.committed(&plan.batch, &committed);
                     self.note_full(&members);
                     drop(turn);

@@ -263,12 +263,25 @@ impl Lister {
             wanted -= last.rows.len();
             found.push((kind, Vec::from(last.rows)));
         }
-        for (kind, rows) in found.into_iter().rev() {
-            if !show_rows(kind, rows, page).await? {
-                break;
+        let (mut last, mut held) = (None, Vec::new());
+        for (kind, mut rows) in found {
+            // Only groups have members, of which a page may have too many: then it is the first groups that it does without.
+            if kind == ResourceType::Group {
+                rows.reverse();
+                page.kept = Some(Vec::new());
+                show_rows(kind, rows, page).await?;
+                held = page.turn_around();
+                last = page.last.take();
+            } else if !page.is_cut {
+                page.first = None;
+                show_rows(kind, rows, page).await?;
             }
         }
-        Ok(Neighbourhood { has_previous, has_next: true })
+        for text in held {
+            sink.resource(text).await?;
+        }
+        page.last = last.or(page.last.take());
+        Ok(Neighbourhood { has_previous: has_previous || page.is_cut, has_next: true })
     }
 
     async fn totals(&self) -> Result<ListTotals, StoreError> {

@@ -71,6 +71,14 @@ impl<'a> ListPage<'a> {
         }
     }
 
+    /// What was kept, for a page that was shown from its end.
+    pub fn turn_around(&mut self) -> Vec<String> {
+        std::mem::swap(&mut self.first, &mut self.last);
+        let mut kept = self.kept.take().unwrap_or_default();
+        kept.reverse();
+        kept
+    }
+
     /// Shows those whose headers were added; false where the page has ended.
     pub async fn show(&mut self, positions: Vec<ListPosition>) -> Result<bool, StreamStop> {
         for position in positions {

@@ -85,11 +85,15 @@ impl ListSearch<'_> {
         let MatchedPage { rows, has_previous, has_next } = matches.page();
         if is_first && total <= NARROW_MAX && self.query.count > 0 {
             self.send_few_matches(total, rows, page, sink).await?;
+        } else if let PageRange::Before(_) = self.range {
+            sink.total(total).await?;
+            self.send_backward(rows, page, sink).await?;
         } else {
             sink.total(total).await?;
             self.send_matches(rows, page).await?;
         }
         drop(turn);
+        let has_previous = has_previous || (page.is_cut && matches!(self.range, PageRange::Before(_)));
         Ok(SearchedPage { total, has_previous, has_next })
     }
 
@@ -124,6 +128,22 @@ impl ListSearch<'_> {
         let gone = if page.is_cut { 0 } else { wanted.saturating_sub(page.shown) };
         sink.total(total.saturating_sub(gone)).await?;
         for text in page.kept.take().into_iter().flatten() {
+            sink.resource(text).await?;
+        }
+        Ok(())
+    }
+
+    /// From the end of the page on: where it would have too many members, it is the first groups that it does without.
+    async fn send_backward(
+        &self,
+        mut matches: Vec<MatchedRow>,
+        page: &mut ListPage<'_>,
+        sink: &ResourceSink,
+    ) -> Result<(), StreamStop> {
+        matches.reverse();
+        page.kept = Some(Vec::new());
+        self.send_matches(matches, page).await?;
+        for text in page.turn_around() {
             sink.resource(text).await?;
         }
         Ok(())

@@ -21,6 +21,9 @@ const DROPPED_RECORDED_MAX: usize = 1000;
 /// What the record of a dropped member says in place of a text that is no id.
 const NO_ID: &str = "not-an-id";
 
+/// What a record says of a filter that matches no member.
+const NO_MATCH: &str = "a-filter-without-a-match";
+
 /// What was read before a decision. An id in none of the sets is a user's who is not in the group.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownMembers {
@@ -65,8 +68,8 @@ pub(super) struct MemberChanges {
     pub dropped: Vec<String>,
     /// The users among them.
     pub full: BTreeSet<UserId>,
-    /// Who was to be taken out and is no member, by id; a text that is no id is left out.
-    pub absent: Vec<Uuid>,
+    /// Who was to be taken out and is no member: ids, and words for what is none.
+    pub absent: BTreeSet<String>,
     /// The first change that was left out because it is a mistake, beside a removal.
     pub mistake: Option<Error>,
 }
@@ -95,7 +98,7 @@ pub(super) fn decide_members(
     let mut after = known.members.clone();
     let removes = changes.iter().any(MemberChange::only_removes);
     let mut dropped = DroppedMembers::default();
-    let mut absent = Vec::new();
+    let mut absent = AbsentMembers::default();
     let mut mistake = None;
     let mut beside_removal = |error| {
         if !removes {
@@ -109,16 +112,15 @@ pub(super) fn decide_members(
             MemberChange::Add(refs) => after.extend(resolve_refs(refs, known, &mut dropped)),
             MemberChange::Remove(values) => {
                 let ids: BTreeSet<Uuid> = values.iter().filter_map(|text| parse_id(text)).collect();
-                let is_in = |id: &Uuid| {
-                    let (user, group) = (UserId::new(*id), GroupId::new(*id));
-                    after.contains(&user.into()) || after.contains(&group.into())
-                };
-                absent
-                    .extend(ids.iter().filter(|id| !is_in(id)).take(ABSENT_MAX.saturating_sub(absent.len())));
+                absent.record(values, &after);
                 after.retain(|member| !ids.contains(&member.uuid()));
             }
             MemberChange::RemoveWhere(filter) => {
-                after.retain(|member| !filter.matches(&scim::group::member_object(*member, base_url)))
+                let before = after.len();
+                after.retain(|member| !filter.matches(&scim::group::member_object(*member, base_url)));
+                if after.len() == before {
+                    absent.add(NO_MATCH.to_owned());
+                }
             }
             MemberChange::ReplaceWhere { filter, by } => {
                 check_replacement(filter, by, &after, base_url).or_else(&mut beside_removal)?;
@@ -137,7 +139,32 @@ pub(super) fn decide_members(
         )));
     }
     let DroppedMembers { texts: dropped, full, .. } = dropped;
-    Ok(MemberChanges { after, added, removed, dropped, full, absent, mistake })
+    Ok(MemberChanges { after, added, removed, dropped, full, absent: absent.0, mistake })
+}
+
+/// Whom the request would take out, and who is no member.
+#[derive(Default)]
+struct AbsentMembers(BTreeSet<String>);
+
+impl AbsentMembers {
+    fn record(&mut self, values: &[String], members: &BTreeSet<MemberId>) {
+        let is_in = |id: Uuid| {
+            members.contains(&UserId::new(id).into()) || members.contains(&GroupId::new(id).into())
+        };
+        for text in values {
+            match parse_id(text) {
+                Some(id) if is_in(id) => {}
+                Some(id) => self.add(id.to_string()),
+                None => self.add(NO_ID.to_owned()),
+            }
+        }
+    }
+
+    fn add(&mut self, text: String) {
+        if self.0.len() < ABSENT_MAX {
+            self.0.insert(text);
+        }
+    }
 }
 
 /// Members that the request names and that do not come in.

@@ -65,9 +65,9 @@ use conflict_retry::ConflictRetry;
 use group_view::GroupView;
 use read_gate::ReadGate;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 use write_plan::{WriteKind, WriteOperation, WritePlan};
 
 /// What the request log calls the removal of members.
@@ -239,25 +239,30 @@ impl Provisioning {
         }
     }
 
-    /// Notes a request that changed nothing although it asked for something: no audit record has it. `absent`: who was to be taken
+    /// Notes what a request asked for and no audit record has: where nothing `changed`, what was dropped; and who was to be taken
     /// out of the group and is no member of it.
-    fn note_unapplied<I: ResourceId>(
+    fn note_left_out<I: ResourceId>(
         &self,
         caller: &ScimCaller,
         id: I,
-        dropped: &DroppedAttributes,
-        absent: &[Uuid],
+        (changed, dropped): (bool, &DroppedAttributes),
+        absent: &BTreeSet<String>,
     ) {
         self.log_dropped(caller, id, dropped);
-        let asked = !dropped.is_empty() || !absent.is_empty();
+        let is_recorded = changed || dropped.is_empty();
+        let asked = !is_recorded || !absent.is_empty();
         let Some(request) = caller.request.filter(|_| asked) else { return };
-        let left_out = if dropped.is_empty() { String::new() } else { format!("; left out: {dropped}") };
-        let (mut names, mut values, mut is_absent) = (dropped.names(), Vec::new(), "");
+        let left_out = if is_recorded { String::new() } else { format!("; left out: {dropped}") };
+        let (mut names, mut values, mut is_absent) = (Vec::new(), Vec::new(), "");
+        if !is_recorded {
+            names = dropped.names();
+        }
         if !absent.is_empty() {
             is_absent = "; no member of the group has the ids that were to be taken out";
             names.push(REMOVE_MEMBERS.to_owned());
-            values.push((REMOVE_MEMBERS.to_owned(), absent.iter().map(Uuid::to_string).collect()));
+            values.push((REMOVE_MEMBERS.to_owned(), absent.iter().cloned().collect()));
         }
+        let what = if changed { "the rest was applied" } else { "nothing changed" };
         let call = UnappliedCall {
             token: caller.token_label.clone(),
             method: String::new(),
@@ -265,7 +270,7 @@ impl Provisioning {
             target: Some(id.to_string()),
             status: WriteKind::Change.status(),
             scim_type: None,
-            detail: format!("nothing changed{is_absent}{left_out}"),
+            detail: format!("{what}{is_absent}{left_out}"),
             names,
             values,
         };

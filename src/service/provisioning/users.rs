@@ -13,6 +13,7 @@ use crate::service::{RenderedResource, ScimCaller, ServiceError};
 use crate::store::batch::BatchPart;
 use crate::store::resources::{self, User};
 use crate::store::{FoundRow, reconcile_queue, users};
+use std::collections::BTreeSet;
 
 impl Provisioning {
     /// One user. Where the client has the version of it, the version alone, unless the answer shows what no version covers.
@@ -103,7 +104,7 @@ impl Provisioning {
             };
             let decided = plan_change(&operation, &before, &edited, &access);
             let Some(DecidedWrite { after, plan }) = decided else {
-                self.note_unapplied(caller, id, &edited.dropped, &[]);
+                self.note_left_out(caller, id, (false, &edited.dropped), &BTreeSet::new());
                 return Ok(WrittenResource::unchanged(before));
             };
             let attempt = self.commit(&operation, &plan).await;

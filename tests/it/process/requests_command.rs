@@ -97,7 +97,11 @@ async fn a_wrong_mapping_a_dropped_attribute_and_an_unknown_member_are_named() {
     setup.idp.patch(&user, unknown).await;
     setup.says(
         &["--user", &bob, "--refused"],
-        &["nothing changed", "User bob@contoso.example: shoeSize", "left out: shoeSize (unknown-attribute)"],
+        &[
+            "not applied as a whole",
+            "User bob@contoso.example: shoeSize",
+            "nothing changed; left out: shoeSize",
+        ],
     );
     let nobody = Uuid::new_v4().to_string();
     setup.idp.patch(&operators, member("add", &nobody)).await;
@@ -110,11 +114,25 @@ async fn a_wrong_mapping_a_dropped_attribute_and_an_unknown_member_are_named() {
     setup.says(
         &["--user", "cem", "--refused"],
         &[
-            "nothing changed",
+            "not applied as a whole",
             "PUT or PATCH Group vault-operators: remove members cem@contoso.example",
             "no member of the group has the ids that were to be taken out",
         ],
     );
+    // Also by what is no id, and beside what is applied.
+    setup.idp.patch(&operators, member("remove", "cem@contoso.example")).await;
+    setup.says(
+        &["--group", "vault-operators", "--refused"],
+        &["not applied as a whole", "remove members \"not-an-id\""],
+    );
+    let path = format!("members[value eq \"{cem}\" and type eq \"Group\"]");
+    setup.idp.patch(&operators, json!([{"op": "remove", "path": path}])).await;
+    setup
+        .says(&["--group", "vault-operators", "--refused"], &["remove members \"a-filter-without-a-match\""]);
+    let rename = json!({"op": "replace", "path": "externalId", "value": "another"});
+    let both = [member("remove", &cem)[0].clone(), rename];
+    setup.idp.patch(&operators, json!(both)).await;
+    setup.says(&["--user", "cem", "--refused"], &["the rest was applied"]);
 }
 
 #[actix_web::test]

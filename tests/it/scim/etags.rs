@@ -285,3 +285,19 @@ fn what_changes_nothing_moves_no_version() {
     stage.change_member("remove", &group, &other);
     assert!(stage.version(&other) != ben && stage.version(&group) != ops);
 }
+
+/// Which groups a group is in is no part of it.
+#[test]
+fn a_group_that_joins_or_leaves_another_keeps_its_version() {
+    let stage = Stage::new();
+    let (inner, made) = stage.post("/Groups", json!({"displayName": "inner"}));
+    let (outer, _) = stage.post("/Groups", json!({"displayName": "outer"}));
+    for op in ["add", "remove"] {
+        stage.change_member(op, &outer, &inner);
+        assert_eq!(stage.version(&inner), made, "{op}");
+    }
+    let rename = patch(json!({"op": "replace", "path": "externalId", "value": "x"}));
+    let renamed = stage.send(Method::PATCH, &inner, &[("If-Match", &made)], Some(rename));
+    assert_eq!(renamed.status, 200, "{renamed:?}");
+    assert_ne!(version(&renamed), made);
+}

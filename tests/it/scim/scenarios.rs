@@ -64,18 +64,21 @@ enum Cursors {
     Silent,
 }
 
-/// The functions of this repository before `local` on its embedded store. It does not know that a host stands before it,
+/// The functions of this repository before `local` on its embedded store, which says how lists are paged. It does not know that a host stands before it,
 /// so the one request that follows a `Location` goes past the host.
 fn play_local_behind(transport: Transport) {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().to_str().unwrap();
     let options = HostOptions::new(env!("CARGO_MANIFEST_DIR"))
-        .program(env!("CARGO_BIN_EXE_azure-backup-scim"), &["local", "--json", "--state", folder])
+        .program(
+            env!("CARGO_BIN_EXE_azure-backup-scim"),
+            &["local", "--json", "--announce-cursors", "--state", folder],
+        )
         .transport(transport);
     let host = Host::start(options).unwrap();
     let token = said_by_local(&host).token;
 
-    assert_behind_host_as_expected(&host, &token, Cursors::Silent);
+    assert_behind_host_as_expected(&host, &token, Cursors::Announced);
 }
 
 /// Every scenario through a running host, whatever its handler is and keeps its state in; and every request that reached a function, reached the right one.

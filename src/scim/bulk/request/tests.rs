@@ -38,6 +38,8 @@ fn a_request_is_an_object_with_operations() {
     assert_eq!(errors_max(json!(3)).unwrap().errors_max, Some(3));
     assert_eq!(errors_max(json!("1")).unwrap().errors_max, Some(1));
     assert_eq!(errors_max(json!(null)).unwrap().errors_max, None);
+    assert_eq!(errors_max(json!(2.0)).unwrap().errors_max, Some(2));
+    assert_eq!(errors_max(json!(1e30)).unwrap().errors_max, Some(u64::MAX));
     for wrong in [json!(-1), json!(1.5), json!("many"), json!([1])] {
         assert_eq!(errors_max(wrong).unwrap_err().status, 400);
     }

@@ -36,6 +36,8 @@ pub struct ParityCounts {
     pub disabled_missing: usize,
     /// People who are inactive here, and are not in the list: they hold nothing.
     pub inactive_extra: usize,
+    /// People who are inactive here, and of whom the list does not say whether they are there.
+    pub maybe_inactive: usize,
     /// Members here whose users are gone or cannot be read.
     pub unreadable: usize,
     /// People whose userName the list does not have.
@@ -190,8 +192,12 @@ impl<'a> Comparing<'a> {
                 let difference = Difference::OtherUserName { here: own.user_name.clone() };
                 names.push(finding(difference));
             }
-            if member.active.is_some_and(|active| active != own.active) {
-                self.add(place.clone(), subject.clone(), Difference::OtherActive { here: own.active });
+            match member.active {
+                Some(active) if active != own.active => {
+                    self.add(place.clone(), subject.clone(), Difference::OtherActive { here: own.active });
+                }
+                None if !own.active => self.found.counts.maybe_inactive += 1,
+                _ => {}
             }
             if !others.is_empty() {
                 self.add(place, subject, Difference::SharedId { others });

@@ -178,6 +178,14 @@ fn who_is_missing_is_not_provisioned_or_not_a_member() {
         &[("group 100", "p1@contoso.example", "not-a-member")],
     );
     assert_eq!(found.findings[0].difference, Difference::NotMember { active: false });
+    // A member who is inactive here may be so there as well: the list does not say.
+    let found = check(
+        of_file(vec![ListedMember { active: None, ..listed(1) }, disabled(2)]),
+        vec![inactive(1), inactive(2)],
+        vec![group_of(100, &people(&[1, 2]))],
+        &[],
+    );
+    assert_eq!(found.counts.maybe_inactive, 1);
 }
 
 #[test]

@@ -204,3 +204,76 @@ async fn a_list_of_members_that_is_sent_again_removes_none_of_them() {
         assert_eq!(p.members(&group).await, members, "put {is_put}");
     }
 }
+
+/// Whatever an operation failed of when it is sent again, what it was to create exists, and stays a member.
+#[tokio::test]
+async fn whoever_is_named_by_a_failed_operation_stays_a_member_when_the_request_is_sent_again() {
+    let manager = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let post = |path: &str, id: &str, data: Value| json!({"method": "POST", "path": path, "bulkId": id, "data": data});
+    let ana = || post("/Users", "a", json!({"userName": "a"}));
+    let list = |x: &str, id: &str| json!([{"value": x}, {"value": format!("bulkId:{id}")}]);
+    let replace = |members: Value| json!([{"op": "replace", "path": "members", "value": members}]);
+    type Made<'a> = Box<dyn Fn(&str) -> (Vec<Value>, Value) + 'a>;
+    let made: [Made<'_>; 3] = [
+        // The group fails because the person in it does.
+        Box::new(|x| {
+            let inner = json!({"displayName": "in", "members": [{"value": "bulkId:a"}]});
+            (vec![ana(), post("/Groups", "in", inner)], replace(list(x, "in")))
+        }),
+        // So does a person whose manager exists.
+        Box::new(|x| {
+            let new = json!({"userName": "new", manager: {"manager": {"value": "bulkId:a"}}});
+            (vec![ana(), post("/Users", "new", new)], replace(list(x, "new")))
+        }),
+        Box::new(|x| {
+            let all = json!([
+                {"op": "remove", "path": "members"},
+                {"op": "add", "path": "members", "value": list(x, "a")},
+            ]);
+            (vec![ana()], all)
+        }),
+    ];
+    for (n, made) in made.iter().enumerate() {
+        let p = process();
+        let x = p.user("x").await;
+        let group = p.group("ops").await;
+        let (mut operations, change) = made(&x);
+        operations.push(json!({
+            "method": "PATCH", "path": format!("/Groups/{group}"), "data": {"Operations": change},
+        }));
+        let request = BulkRequest::parse(json!({"Operations": operations})).unwrap();
+        p.service.run_bulk(&caller(), request.clone()).await;
+        let members = p.members(&group).await;
+        assert_eq!(members.len(), 2, "{n}");
+        let again = p.service.run_bulk(&caller(), request).await;
+        assert_eq!(status(&again[0]), 409, "{n}: {again:?}");
+        assert_eq!(p.members(&group).await, members, "{n}");
+    }
+}
+
+/// Whether the newcomer is a member cannot be known: who is not named stays, until it can.
+#[tokio::test]
+async fn a_list_is_not_carried_out_while_it_is_not_known_who_is_in_it() {
+    let p = process();
+    let ids = [p.user("ana").await, p.user("new").await];
+    let group = p.group("ops").await;
+    let both = json!([{"value": ids[0]}, {"value": ids[1]}]);
+    p.patch(&group, json!([{"op": "add", "path": "members", "value": both}])).await.unwrap();
+    let request = || {
+        let change = json!([{"op": "replace", "path": "members", "value": [{"value": "bulkId:new"}]}]);
+        BulkRequest::parse(json!({"Operations": [
+            {"method": "POST", "path": "/Users", "bulkId": "new", "data": {"userName": "new"}},
+            {"method": "PATCH", "path": format!("/Groups/{group}"), "data": {"Operations": change}},
+        ]}))
+        .unwrap()
+    };
+    let members = p.members(&group).await;
+    p.faults.inject(When::get().key("un:").always(), Fault::RequestLost);
+    let results = p.service.run_bulk(&caller(), request()).await;
+    assert_eq!(results.iter().map(status).collect::<Vec<_>>(), [503, 503], "{results:?}");
+    p.faults.clear();
+    assert_eq!(p.members(&group).await, members);
+    let results = p.service.run_bulk(&caller(), request()).await;
+    assert_eq!(results.iter().map(status).collect::<Vec<_>>(), [409, 200], "{results:?}");
+    assert_eq!(p.members(&group).await.len(), 1);
+}

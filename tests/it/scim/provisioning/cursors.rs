@@ -395,6 +395,22 @@ async fn a_page_that_ends_at_a_limit_goes_on_after_it() {
         assert_eq!((pages.len(), times(&pages).len()), (7, 7), "{query:?}");
         assert_eq!(all_ids(&pages).len(), 7, "{query:?}");
     }
+    // Backwards a page does without its first groups, and the one before has them.
+    let p = p.with_list_limits(ListLimits { page_members_max: 50, ..ListLimits::default() });
+    for query in [&[][..], &[("filter", "members pr")], &[("sortBy", "displayName")]] {
+        let walk = Walk::of(ResourceType::Group, query);
+        let pages = walk.all(&p, async |_| ()).await;
+        let mut page = walk.page(&p, pages[2].cursors.next.as_ref().unwrap()).await.unwrap();
+        let mut back = ids_of(&page);
+        let mut sizes = Vec::new();
+        while let Some(previous) = &page.cursors.previous {
+            page = walk.page(&p, previous).await.unwrap();
+            back.splice(0..0, ids_of(&page));
+            sizes.push(page.resources.len());
+        }
+        assert_eq!(back, all_ids(&pages), "{query:?}");
+        assert_eq!(sizes, [2, 2, 2], "{query:?}");
+    }
     let bare = Walk::of(ResourceType::Group, &[("excludedAttributes", "members")]);
     let only = bare.first(&p).await;
     assert_eq!((only.resources.len(), only.cursors), (7, PageCursors::default()));
