@@ -3,6 +3,7 @@
 //! A process remembers what it last wrote, so that a create reads nothing. A memory that is out of date costs a
 //! conflict and one more read. It never costs a wrong count, because every write carries the ETag of what was read.
 
+use crate::events::log_event;
 use crate::ports::tables::{ETag, EtagMatch, TableWrite};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
@@ -93,7 +94,7 @@ impl Held {
     /// How many headers there are. Every create and every delete among them writes the counter under the version that was
     /// read before this, so the number is right wherever it is written.
     async fn recount<I: ResourceId>(&self, store: &StateStore) -> Result<i64, StoreError> {
-        tracing::error!(row = self.key, "a counter is wrong and is recounted");
+        log_event!(RowInconsistent, row = self.key, "a counter is wrong and is recounted");
         let number = store.counted::<I>(keys::last_part(&self.key)).await?;
         Ok(i64::try_from(number).unwrap_or(i64::MAX))
     }
@@ -204,7 +205,7 @@ impl StateStore {
             let number = match RowReader::new(&row).and_then(|reader| reader.int("n")) {
                 Ok(number) => usize::try_from(number).unwrap_or(0),
                 Err(error) => {
-                    tracing::error!(row = row.key, error = %error, "a counter cannot be read: its resources are counted");
+                    log_event!(RowUnreadable, row = row.key, error = %error, "a counter cannot be read: its resources are counted");
                     self.counted::<I>(bucket).await?
                 }
             };

@@ -4,6 +4,7 @@
 //! after those that it refers to.
 
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::id::{GroupId, UserId};
 use crate::scim::bulk::{self, BulkAction, BulkCall, BulkStep, ReferenceState, ResourceBody};
 use crate::scim::{
@@ -267,7 +268,7 @@ fn living<I: ResourceId>(holder: Result<NameHolder<I>, StoreError>) -> Option<St
         Ok(NameHolder::Living { resource, .. }) => Some(resource.id.to_string()),
         Ok(NameHolder::Free | NameHolder::LeftBehind(_)) => None,
         Err(error) => {
-            tracing::warn!(error = %ErrorChain(&error), "who has the name of a failed operation could not be read");
+            log_event!(WorkDeferred, error = %ErrorChain(&error), "who has the name of a failed operation could not be read");
             None
         }
     }
