@@ -1,6 +1,7 @@
-//! How many role assignments the bound subscriptions have: when one is nearly full, Azure soon refuses grants.
+//! How many role assignments a bound subscription has: when it is nearly full, Azure soon refuses grants.
 //!
-//! It decides nothing. Where the service may not read a subscription, `doctor` counts with the right of an operator.
+//! It decides nothing. At a vault the service may not read the whole subscription: there `doctor` counts, with the right of an
+//! operator.
 
 use crate::events::log_event;
 use crate::ports::azure_access::{ASSIGNMENTS_MANY, ASSIGNMENTS_MAX, AccessReader};

@@ -12,6 +12,7 @@ use crate::ports::azure_access::AccessReader;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
+use crate::rbac::scope::ScopeKind;
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, BindingsSnapshot};
 use crate::service::bindings::affected_groups::without_group;
@@ -73,15 +74,18 @@ impl SweepFindings {
     }
 }
 
-/// The bound subscriptions that answer now.
+/// The subscriptions that are bound themselves, and answer now: there the service may read everything.
 fn askable_subscriptions(part: &Part) -> Vec<Scope> {
-    let ids: BTreeSet<&str> = part.bound.iter().map(Scope::subscription).collect();
-    let scopes = ids.into_iter().filter_map(|id| Scope::parse(&format!("/subscriptions/{id}")).ok());
-    let answers = |scope: &Scope| {
+    let answers = |scope: &&Scope| {
         let is_throttled = part.throttles.until(scope, CallKind::Ask, part.now).is_some();
         !is_throttled && part.silent.get(scope.subscription()).is_none_or(|silent| *silent < SILENT_MAX)
     };
-    scopes.filter(answers).collect()
+    part.bound
+        .iter()
+        .filter(|scope| scope.kind() == ScopeKind::Subscription)
+        .filter(answers)
+        .cloned()
+        .collect()
 }
 
 /// What Azure says to a list.

@@ -13,6 +13,7 @@ use azure_backup_scim::rbac::BackupRole::{Contributor, Operator};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule, HandMade, LockLevel, Scope};
 use azure_backup_scim::telemetry::{self, LogOutput};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -200,7 +201,16 @@ fn foreign(stage: &Stage, faulty: bool) -> OffsetDateTime {
 
 /// One is ours: 3,200 in all, or one less.
 fn quota(stage: &Stage, faulty: bool) -> OffsetDateTime {
-    let (world, node, ..) = stage.operators(1);
+    let subscription = VAULT_EAST.split("/resourceGroups").next().unwrap();
+    let world = stage.world();
+    let node = world.start_with(TICKS_ONLY);
+    node.adopt(&[json!({
+        "name": "all", "group": { "externalId": "operators" }, "role": "Backup Operator", "scope": subscription,
+        "allowBroadScope": true,
+    })]);
+    let (group, ana) = (node.group("operators"), node.provision("ana"));
+    node.join(&group, &[&ana]);
+    node.settle();
     let others = if faulty { 3199 } else { 3198 };
     for number in 0..others {
         let scope = Scope::parse(VAULT_WEST).unwrap();

@@ -6,16 +6,18 @@ use crate::deploy::alerts::table::{Kind, alerts};
 use crate::deploy::compiler::{Compiler, Session, TemplateCopy};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 const BASE: [(&str, &str); 2] = [("environmentName", "prod"), ("location", "westeurope")];
 /// Everything that turns a rule on, and one that is left out.
-const WATCHED: [(&str, &str); 6] = [
+const WATCHED: [(&str, &str); 7] = [
     ("alertEmail", "oncall@contoso.example"),
     ("alertsOff", "foreign-access, slow-requests"),
     ("silenceLabels", "entra, okta"),
     ("activityLogAlert", "true"),
     ("dailyCapGB", "5"),
     ("healthTest", "true"),
+    ("publicBaseUrl", "https://scim.contoso.example"),
 ];
 
 fn made(session: &mut Session, bindings: &str, parameters: &[(&str, &str)]) -> Vec<Value> {
@@ -27,6 +29,13 @@ fn made(session: &mut Session, bindings: &str, parameters: &[(&str, &str)]) -> V
 
 fn of<'a>(made: &'a [Value], kind: &str) -> Vec<&'a Value> {
     made.iter().filter(|resource| resource["type"] == kind).collect()
+}
+
+/// What a fresh checkout deploys, evaluated once for all tests.
+fn fresh(what: &str) -> Option<&'static [Value]> {
+    static FRESH: OnceLock<Vec<Value>> = OnceLock::new();
+    let compiler = Compiler::find(what)?;
+    Some(FRESH.get_or_init(|| made(&mut compiler.session(), &read("bindings.json"), &[])))
 }
 
 /// The deployed rules by their names in the table.
@@ -46,23 +55,37 @@ fn names(on: &[&str], off: &[&str]) -> BTreeSet<String> {
     all.map(|alert| alert.name).filter(|name| !off.contains(&name.as_str())).collect()
 }
 
-/// Facts: F-183, F-184.
+/// Facts: F-183, F-184, F-185.
 #[test]
 fn the_rules_of_the_table_are_deployed_as_the_parameters_say() {
-    let Some(compiler) = Compiler::find("the rules that are deployed") else { return };
-    let mut session = compiler.session();
-    let fresh = made(&mut session, &read("bindings.json"), &[]);
-    assert_eq!(rules(&fresh).into_keys().collect::<BTreeSet<_>>(), names(&["always", "healthTest"], &[]));
-    assert!(of(&fresh, "Microsoft.Insights/actionGroups").is_empty(), "no address, no mail");
+    let Some(fresh) = fresh("the rules that are deployed") else { return };
+    assert_eq!(rules(fresh).into_keys().collect::<BTreeSet<_>>(), names(&["always", "healthTest"], &[]));
+    assert!(of(fresh, "Microsoft.Insights/actionGroups").is_empty(), "no address, no mail");
 
+    let mut session = Compiler::find("the same").unwrap().session();
     let scopes = file(&[binding("a", "Backup Reader", &vault(EAST, "East"))], &[&format!("{WEST}/")]);
     let watched = made(&mut session, &scopes, &WATCHED);
+    assert_watched(&watched);
+    assert_health_is_tested(&watched);
+
+    // The text of a query is limited: of many scopes the subscriptions are watched.
+    let many: Vec<Value> =
+        (0..31).map(|n| binding(&format!("b{n}"), "Backup Reader", &vault(EAST, &format!("v{n}")))).collect();
+    let untested = [("activityLogAlert", "true"), ("healthTest", "false")];
+    let made = made(&mut session, &file(&many, &[]), &untested);
+    let query = query(rules(&made)["foreign-role-assignment"]);
+    assert!(query.contains(&format!("dynamic([\"{EAST}\"])")) && !query.contains("/vaults/"), "{query}");
+    for kind in ["Microsoft.Insights/webtests", "Microsoft.Insights/metricAlerts"] {
+        assert!(of(&made, kind).is_empty(), "{kind}");
+    }
+}
+
+#[track_caller]
+fn assert_watched(watched: &[Value]) {
     let every = ["always", "silenceLabels", "activityLogAlert", "dailyCapGB", "healthTest"];
-    let deployed = rules(&watched);
-    assert_eq!(
-        deployed.keys().cloned().collect::<BTreeSet<_>>(),
-        names(&every, &["foreign-access", "slow-requests"])
-    );
+    let deployed = rules(watched);
+    let expected = names(&every, &["foreign-access", "slow-requests"]);
+    assert_eq!(deployed.keys().cloned().collect::<BTreeSet<_>>(), expected);
     for alert in alerts().iter().filter(|alert| alert.is_query()) {
         let Some(rule) = deployed.get(&alert.name) else { continue };
         let query = query(rule);
@@ -86,48 +109,26 @@ fn the_rules_of_the_table_are_deployed_as_the_parameters_say() {
     for placeholder in ["__SCOPES__", "__THRESHOLD__"] {
         assert!(!activity.contains(placeholder), "{activity}");
     }
-    let [mail] = of(&watched, "Microsoft.Insights/actionGroups")[..] else { panic!("one address") };
+    let [mail] = of(watched, "Microsoft.Insights/actionGroups")[..] else { panic!("one address") };
     assert_eq!(mail["properties"]["emailReceivers"][0]["emailAddress"], "oncall@contoso.example");
-    let [workspace] = of(&watched, "Microsoft.OperationalInsights/workspaces")[..] else { panic!("one") };
+    let [workspace] = of(watched, "Microsoft.OperationalInsights/workspaces")[..] else { panic!("one") };
     assert_eq!(workspace["properties"]["workspaceCapping"]["dailyQuotaGb"], 5);
 }
 
-/// The text of a query is limited.
-#[test]
-fn of_many_scopes_their_subscriptions_are_watched() {
-    let Some(compiler) = Compiler::find("the activity log of many scopes") else { return };
-    let many: Vec<Value> =
-        (0..31).map(|n| binding(&format!("b{n}"), "Backup Reader", &vault(EAST, &format!("v{n}")))).collect();
-    let made = made(&mut compiler.session(), &file(&many, &[]), &[("activityLogAlert", "true")]);
-    let query = query(rules(&made)["foreign-role-assignment"]);
-    assert!(query.contains(&format!("dynamic([\"{EAST}\"])")), "{query}");
-    assert!(!query.contains("/vaults/"), "{query}");
-}
-
-/// Facts: F-185.
-#[test]
-fn the_health_check_is_asked_from_outside_and_its_status_is_read() {
-    let Some(compiler) = Compiler::find("the test from outside") else { return };
-    let mut session = compiler.session();
-    let fresh =
-        made(&mut session, &read("bindings.json"), &[("publicBaseUrl", "https://scim.contoso.example")]);
-    let [test] = of(&fresh, "Microsoft.Insights/webtests")[..] else { panic!("one test") };
+#[track_caller]
+fn assert_health_is_tested(watched: &[Value]) {
+    let [test] = of(watched, "Microsoft.Insights/webtests")[..] else { panic!("one test") };
     assert_eq!(test["properties"]["Request"]["RequestUrl"], "https://scim.contoso.example/healthz");
     let content = &test["properties"]["ValidationRules"]["ContentValidation"];
     assert_eq!(content["ContentMatch"], r#""status":"ok""#);
     assert_eq!(content["PassIfTextFound"], json!(true));
-    let off = made(&mut session, &read("bindings.json"), &[("healthTest", "false")]);
-    assert!(of(&off, "Microsoft.Insights/webtests").is_empty());
-    assert!(of(&off, "Microsoft.Insights/metricAlerts").is_empty());
 }
 
 /// Facts: F-063, F-182.
 #[test]
 fn who_touched_the_state_is_kept_for_thirteen_months() {
-    let Some(compiler) = Compiler::find("the records of who touched the state") else { return };
-    let mut session = compiler.session();
-    let fresh = made(&mut session, &read("bindings.json"), &[]);
-    let settings = of(&fresh, "Microsoft.Insights/diagnosticSettings");
+    let Some(fresh) = fresh("the records of who touched the state") else { return };
+    let settings = of(fresh, "Microsoft.Insights/diagnosticSettings");
     let categories: BTreeSet<String> = settings
         .iter()
         .flat_map(|setting| setting["properties"]["logs"].as_array().unwrap())
@@ -137,7 +138,7 @@ fn who_touched_the_state_is_kept_for_thirteen_months() {
     assert_eq!(categories.iter().collect::<Vec<_>>(), ["AuditEvent", "StorageDelete", "StorageWrite"]);
     let vault = settings.iter().find(|setting| setting["properties"]["logs"][0]["category"] == "AuditEvent");
     assert_eq!(vault.unwrap()["properties"]["logAnalyticsDestinationType"], "Dedicated");
-    let kept: BTreeMap<String, i64> = of(&fresh, "Microsoft.OperationalInsights/workspaces/tables")
+    let kept: BTreeMap<String, i64> = of(fresh, "Microsoft.OperationalInsights/workspaces/tables")
         .iter()
         .map(|table| {
             let name = text(&table["name"]);
@@ -184,9 +185,8 @@ fn each_bound_subscription_sends_its_activity_log_where_it_is_watched() {
 
 #[test]
 fn the_workbook_is_deployed_with_its_workspace() {
-    let Some(compiler) = Compiler::find("the workbook") else { return };
-    let fresh = made(&mut compiler.session(), &read("bindings.json"), &[]);
-    let [workbook] = of(&fresh, "Microsoft.Insights/workbooks")[..] else { panic!("one workbook") };
+    let Some(fresh) = fresh("the workbook") else { return };
+    let [workbook] = of(fresh, "Microsoft.Insights/workbooks")[..] else { panic!("one workbook") };
     let content = text(&workbook["properties"]["serializedData"]);
     assert!(!content.contains("__"), "a placeholder was left");
     let content: Value = serde_json::from_str(&content).unwrap();
