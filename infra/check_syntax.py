@@ -23,9 +23,9 @@ PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
 
 # Functions of Bicep that may be called here. One more is one more line; a misspelt one is found.
 FUNCTIONS = set(
-    """any contains description allowed minLength maxLength minValue maxValue metadata deployment empty endsWith
-    environment filter guid items join length loadJsonContent loadTextContent map replace resourceGroup split
-    startsWith subscription subscriptionResourceId substring tenant toLower trim union uniqueString""".split()
+    """any contains description allowed minLength maxLength minValue maxValue metadata batchSize deployment empty endsWith
+    environment filter guid int items join length loadJsonContent loadTextContent map replace resourceGroup resourceId split
+    startsWith string subscription subscriptionResourceId substring take tenant toLower trim union uniqueString""".split()
 )
 DECLARATIONS = {
     "parameter_declaration",

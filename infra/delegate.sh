@@ -22,6 +22,9 @@ principal=$(setting SERVICE_PRINCIPAL_ID)
 subscription=$(setting AZURE_SUBSCRIPTION_ID)
 location=$(setting AZURE_LOCATION)
 environment=$(setting AZURE_ENV_NAME)
+wanted_log=${ACTIVITY_LOG_ALERT:-$(azd env get-value ACTIVITY_LOG_ALERT 2>/dev/null || echo false)}
+workspace=
+if [ "$wanted_log" = true ]; then workspace=$(setting WORKSPACE_ID); fi
 # Azure allows 64 characters.
 name=$(printf 'delegation-%s' "$environment" | cut -c 1-64)
 
@@ -32,7 +35,7 @@ The service has no right to grant anything yet (DEPLOY_ROLE_DELEGATION is false)
 of bindings.json runs, in a checkout with this bindings.json:
 
   az deployment sub create --subscription $subscription --location $location --name $name \\
-    --template-file infra/delegation.bicep --parameters principalId=$principal
+    --template-file infra/delegation.bicep --parameters principalId=$principal${workspace:+ workspaceId=$workspace}
 END
     exit 0
 fi
@@ -43,5 +46,6 @@ if ! command -v az >/dev/null 2>&1; then
 fi
 az deployment sub create --subscription "$subscription" --location "$location" --name "$name" \
     --template-file infra/delegation.bicep --parameters principalId="$principal" \
+    ${workspace:+workspaceId="$workspace"} \
     --only-show-errors --output none
 echo "The service may hand out the roles that bindings.json binds, at its scopes and nowhere else."

@@ -15,6 +15,9 @@ targetScope = 'subscription'
 @maxLength(36)
 param principalId string
 
+@description('The workspace of the service, where it watches who changes role assignments. Empty: it does not.')
+param workspaceId string = ''
+
 // any(): the optional keys of the file may be absent.
 var file = any(loadJsonContent('../bindings.json'))
 var closed = loadJsonContent('backup-roles.json')
@@ -95,6 +98,17 @@ module backupVaultDelegations 'app/delegation-backup-vault.bicep' = [for at in a
     vaultName: at.segments[8]
     principalId: principalId
     condition: at.condition
+  }
+}]
+
+// One setting for each subscription, however many scopes are in it.
+var watchedSubscriptions = empty(workspaceId) ? [] : union(map(wanted, at => at.segments[2]), [])
+
+module activityLogs 'app/activity-log.bicep' = [for id in watchedSubscriptions: {
+  name: 'activity-log-${uniqueString(workspaceId, id)}'
+  scope: subscription(id)
+  params: {
+    workspaceId: workspaceId
   }
 }]
 

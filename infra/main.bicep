@@ -67,6 +67,40 @@ param alwaysReadyInstances int = 0
 @maxValue(730)
 param logRetentionDays int = 30
 
+@description('Days that the records of who touched state, vault and role assignments are kept: 13 months.')
+@minValue(30)
+@maxValue(730)
+param recordRetentionDays int = 396
+
+@description('Gigabytes a day after which the workspace takes no more logs, and no alert fires. Empty: no cap.')
+param dailyCapGB string = ''
+
+@description('Where alerts are mailed. Empty: they fire in the portal only.')
+param alertEmail string = ''
+
+@description('Names of alerts that are left out, separated by commas (infra/alerts.json).')
+param alertsOff string = ''
+
+@description('Other thresholds of alerts, by name.')
+param alertThresholds object = {}
+
+@description('Labels of bearer tokens whose silence for six hours is an alert, separated by commas. Empty: none. Entra ID calls every 40 minutes; a provider that only pushes changes may be silent for days.')
+param silenceLabels string = ''
+
+@description('Whether a role assignment by another caller at the bound scopes is an alert. It needs the activity log of their subscriptions in the workspace, which delegation.bicep sends there.')
+@allowed([
+  'true'
+  'false'
+])
+param activityLogAlert string = 'false'
+
+@description('Whether the health check is asked from outside, every five minutes from three places.')
+@allowed([
+  'true'
+  'false'
+])
+param healthTest string = 'true'
+
 @description('Who may put bearer tokens into the vault: an object id, by default that of whoever deploys. Empty: nobody gets that right here.')
 param tokenAdminPrincipalId string = ''
 
@@ -172,6 +206,7 @@ module keyVault 'app/key-vault.bicep' = {
     servicePrincipalId: identity.outputs.principalId
     adminPrincipalId: tokenAdminPrincipalId
     adminPrincipalType: tokenAdminPrincipalType
+    workspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -183,6 +218,8 @@ module monitoring 'app/monitoring.bicep' = {
     location: location
     tags: tags
     retentionDays: logRetentionDays
+    recordRetentionDays: recordRetentionDays
+    dailyCapGB: dailyCapGB
     servicePrincipalId: identity.outputs.principalId
   }
 }
@@ -213,14 +250,51 @@ module functionApp 'app/function-app.bicep' = {
   }
 }
 
+var origin = empty(publicBaseUrl) ? 'https://${functionApp.outputs.hostName}' : publicBaseUrl
+
+module alerts 'app/alerts.bicep' = {
+  name: 'alerts'
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+    insightsId: monitoring.outputs.applicationInsightsId
+    email: alertEmail
+    off: alertsOff
+    thresholds: alertThresholds
+    silenceLabels: silenceLabels
+    activityLogAlert: activityLogAlert == 'true'
+    hasDailyCap: !empty(dailyCapGB)
+    healthTest: healthTest == 'true'
+    healthUrl: '${origin}/healthz'
+    servicePrincipalId: identity.outputs.principalId
+    serviceClientId: identity.outputs.clientId
+  }
+}
+
+module workbook 'app/workbook.bicep' = {
+  name: 'workbook'
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 @description('What goes into the field "Tenant URL" of the identity provider.')
-output SCIM_BASE_URL string = '${empty(publicBaseUrl) ? 'https://${functionApp.outputs.hostName}' : publicBaseUrl}/scim/v2'
+output SCIM_BASE_URL string = '${origin}/scim/v2'
 output FUNCTION_APP_NAME string = functionApp.outputs.name
 output KEY_VAULT_NAME string = keyVault.outputs.name
 @description('For the commands on the machine of an auditor or an operator.')
 output TABLES_ENDPOINT string = stateStorage.outputs.tablesEndpoint
 output SERVICE_CLIENT_ID string = identity.outputs.clientId
+@description('For delegation.bicep, where the activity log is watched.')
+output WORKSPACE_ID string = monitoring.outputs.workspaceId
 @description('For delegation.bicep.')
 output SERVICE_PRINCIPAL_ID string = identity.outputs.principalId

@@ -13,6 +13,7 @@ pub use remote_clients::{
 };
 
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::http::{self, HttpDeps, TimerTrigger};
 use crate::ports::azure_access::AccessReader;
 use crate::ports::clock::Clock;
@@ -127,7 +128,7 @@ impl BackupScim {
         loop {
             every.tick().await;
             if let Err(error) = self.tick.run().await {
-                tracing::warn!(error = %ErrorChain(&error), "a tick ended early");
+                log_event!(TickEndedEarly, error = %ErrorChain(&error), "a tick ended early");
             }
         }
     }
@@ -207,7 +208,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     while tokio::spawn(task()).await.is_err() {
-        tracing::error!(what, "a task panicked and is restarted");
+        log_event!(Panicked, what, "a task panicked and is restarted");
         tokio::time::sleep(PANIC_PAUSE).await;
     }
 }

@@ -10,6 +10,7 @@ pub mod config;
 #[cfg(feature = "local")]
 pub mod engine;
 pub mod error_chain;
+pub mod events;
 pub mod http;
 pub mod id;
 #[cfg(feature = "local")]

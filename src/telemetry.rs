@@ -4,6 +4,7 @@
 //! to stderr where stdout carries something else. The fields of the spans around an event are written beside its own.
 //! Other crates log from the level warning on, because their lower levels print URLs and headers.
 
+use crate::events::log_event;
 use crate::ports::clock::Clock;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -72,7 +73,7 @@ fn parse_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
 /// The place of a panic, never its message: that may hold whatever was being worked on.
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    tracing::error!(place, "panic");
+    log_event!(Panicked, place, "panic");
 }
 
 /// Prints every event as one JSON object.
@@ -208,7 +209,7 @@ mod tests {
             outer.record("traceId", "0af7");
             let _outer = outer.enter();
             let _inner = tracing::info_span!("reconcile", user.id = %"u-1", step = "inner").entered();
-            tracing::warn!(attempts = 3_u64, done = false, "line one\r\nline \"two\"");
+            tracing::event!(Level::WARN, attempts = 3_u64, done = false, "line one\r\nline \"two\"");
         });
         let expected = json!({
             "timestamp": "2026-11-25T11:00:00.25Z", "level": "WARN", "target": "azure_backup_scim::telemetry::tests",
@@ -223,7 +224,7 @@ mod tests {
         let found = lines("debug", || {
             tracing::debug!("ours");
             tracing::debug!(target: "reqwest::connect", "https://user:secret@host/?token");
-            tracing::warn!(target: "reqwest::connect", "theirs");
+            tracing::event!(target: "reqwest::connect", Level::WARN, "theirs");
         });
         let messages: Vec<_> = found.iter().map(|line| line["message"].clone()).collect();
         assert_eq!(messages, ["ours", "theirs"]);

@@ -16,6 +16,9 @@ param adminPrincipalId string
 ])
 param adminPrincipalType string
 
+@description('The Log Analytics workspace that keeps who read and changed secrets.')
+param workspaceId string
+
 // Key Vault Secrets User: reads secrets and lists their versions. At the vault, because the secret does not exist yet
 // when this is deployed; the vault holds no other.
 var secretsUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4633458b-17de-408a-b874-0445c86b69e6')
@@ -60,6 +63,22 @@ resource adminAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (
     roleDefinitionId: secretsOfficer
     principalId: adminPrincipalId
     principalType: adminPrincipalType
+  }
+}
+
+// Reads, too: who has read a token can call as its identity provider.
+resource callers 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'callers'
+  scope: vault
+  properties: {
+    workspaceId: workspaceId
+    logAnalyticsDestinationType: 'Dedicated'
+    logs: [
+      {
+        category: 'AuditEvent'
+        enabled: true
+      }
+    ]
   }
 }
 

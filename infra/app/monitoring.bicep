@@ -4,6 +4,12 @@ param location string
 param tags object
 param retentionDays int
 
+@description('Days that records of who touched the state are kept.')
+param recordRetentionDays int
+
+@description('Gigabytes a day after which the workspace takes no more. Empty: no cap.')
+param dailyCapGB string
+
 @description('The principal id of the service\'s identity.')
 param servicePrincipalId string
 
@@ -19,11 +25,32 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
       name: 'PerGB2018'
     }
     retentionInDays: retentionDays
+    workspaceCapping: {
+      dailyQuotaGb: int(empty(dailyCapGB) ? '-1' : dailyCapGB)
+    }
     features: {
       disableLocalAuth: true
     }
   }
 }
+
+// Who wrote and deleted rows, who read and changed secrets, who assigned roles: longer than the logs.
+var records = [
+  'AZKVAuditLogs'
+  'AzureActivity'
+  'StorageBlobLogs'
+  'StorageTableLogs'
+]
+
+@batchSize(1)
+resource kept 'Microsoft.OperationalInsights/workspaces/tables@2025-07-01' = [for name in records: {
+  parent: workspace
+  name: name
+  properties: {
+    retentionInDays: recordRetentionDays
+    totalRetentionInDays: recordRetentionDays
+  }
+}]
 
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: 'appi-${suffix}'
@@ -49,4 +76,5 @@ resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output applicationInsightsName string = insights.name
+output applicationInsightsId string = insights.id
 output workspaceId string = workspace.id

@@ -2,6 +2,7 @@
 
 use super::rest::{RestError, parse_url, pooled_client};
 use super::unreachable::unreachable_kind;
+use crate::events::log_event;
 use crate::ports::clock::Clock;
 use crate::ports::connectivity::{Connectivity, ConnectivityChange, Dependency, UnreachableKind};
 use async_trait::async_trait;
@@ -47,11 +48,18 @@ impl CallObserver {
         match change {
             ConnectivityChange::Lost => {
                 let kind = failure.map(UnreachableKind::as_str);
-                tracing::warn!(dependency, kind, origin, cause, "a dependency cannot be reached");
+                log_event!(
+                    DependencyUnreachable,
+                    dependency,
+                    kind,
+                    origin,
+                    cause,
+                    "a dependency cannot be reached"
+                );
             }
             ConnectivityChange::Back(after) => {
                 let after_s = after.as_secs();
-                tracing::info!(dependency, origin, after_s, "a dependency is reached again");
+                log_event!(DependencyReached, dependency, origin, after_s, "a dependency is reached again");
             }
         }
     }

@@ -217,6 +217,11 @@ impl AzureTables {
         for (name, value) in part.headers() {
             request.insert_header(name, value);
         }
+        if let TableWrite::Insert { key, .. } = write {
+            // The address of an insert does not have the key. The log of the storage account keeps this header beside the caller, so
+            // it says who wrote which row.
+            request.insert_header("x-ms-client-request-id", key.clone());
+        }
         request.set_body(part.body);
         let answer = self.send(&request, WRITE_DEADLINE).await?;
         let etag = answer::written(&answer, write)?;

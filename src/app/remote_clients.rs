@@ -19,6 +19,7 @@ use crate::adapters::tables::{
 };
 use crate::config::{self, Config, OperatorConfig};
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::ports::azure_access::{AccessReader, DirectoryReader};
 use crate::ports::clock::Clock;
 use crate::ports::connectivity::{Connectivity, Dependency};
@@ -289,7 +290,7 @@ fn table_of(
 /// Makes the table, trying until it is there: with an account's key, as with Azurite, no deployment has made it.
 async fn make_table(tables: Arc<AzureTables>) {
     while let Err(error) = tables.create_table().await {
-        tracing::warn!(error = %ErrorChain(&error), "creating the table failed and is retried");
+        log_event!(WorkDeferred, error = %ErrorChain(&error), "creating the table failed and is retried");
         tokio::time::sleep(MAKE_TABLE_PAUSE).await;
     }
 }

@@ -5,6 +5,7 @@ use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::json_line::json_line;
 use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::error_chain::escape_control;
+use crate::id::OpId;
 use crate::service::access::names::{names_in, with_names};
 use crate::store::StateStore;
 use crate::store::levers::Levers;
@@ -15,6 +16,9 @@ use std::process::ExitCode;
 
 /// Orders that are not carried out yet and are listed.
 const PLACED_MAX: usize = 1000;
+
+/// Over the log of the storage account, in which every touch of an order's row has its caller.
+const AUTHOR_QUERY: &str = include_str!("../../infra/queries/order-author.kql");
 
 /// Orders whose targets are named, the newest.
 const NAMED_MAX: usize = 500;
@@ -27,6 +31,9 @@ pub struct Arguments {
     /// Only the pause and the brakes that are in force.
     #[arg(long, conflicts_with = "last")]
     in_force: bool,
+    /// Print the query that proves who wrote this order: run it in the workspace of the deployment.
+    #[arg(long, value_name = "ORDER", value_parser = OpId::parse, conflicts_with_all = ["last", "in_force", "json"])]
+    author: Option<OpId>,
     /// One line of JSON per order.
     #[arg(long)]
     json: bool,
@@ -66,7 +73,16 @@ struct Line {
     detail: String,
 }
 
+#[expect(clippy::print_stdout, reason = "the result")]
+fn print_author_query(order: OpId) {
+    print!("{}", AUTHOR_QUERY.replace("__ORDER__", &order.to_string()));
+}
+
 pub fn run(arguments: &Arguments) -> ExitCode {
+    if let Some(order) = arguments.author {
+        print_author_query(order);
+        return ExitCode::SUCCESS;
+    }
     run_command(async {
         let access = arguments.operator.access()?;
         if arguments.in_force {

@@ -8,6 +8,7 @@ use crate::bindings;
 use crate::cli::exit::{EXIT_DEPENDENCY, EXIT_USAGE, complain};
 use crate::config::{self, Config, ConfigError};
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
@@ -91,7 +92,7 @@ async fn serve(arguments: &Arguments) -> Result<(), ServeError> {
 /// The host restarts a process that ends, and stops the whole app after three times. So this process stays, logs what is
 /// wrong, and rejects every request.
 async fn wait_for_settings(listener: TcpListener, error: &ServeError) -> Result<(), ServeError> {
-    tracing::error!(error = %ErrorChain(error), "nothing can be served before the settings are in order");
+    log_event!(SettingsInvalid, error = %ErrorChain(error), "nothing can be served before the settings are in order");
     app::serve_not_configured(listener).map_err(ServeError::Server)?.await.map_err(ServeError::Server)
 }
 
@@ -148,7 +149,7 @@ impl Ready {
         let timer = app::timer(&self.service, self.handler_port);
         let server = app::serve(listener, &self.service, self.tokens.clone(), health, timer)
             .map_err(ServeError::Server)?;
-        tracing::info!(base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
+        log_event!(Ready, base_url = self.service.base_url(), version = env!("CARGO_PKG_VERSION"), "ready");
         let Self { service, tokens, bundled, package, table_is_made, handler_port } = self;
         tokio::spawn(app::supervise("loading bearer tokens", move || {
             let tokens = tokens.clone();

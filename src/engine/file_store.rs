@@ -11,6 +11,7 @@ use super::row_store::{
 use super::table_file::{self, EngineError, META, ROWS};
 use super::transaction;
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 use std::path::Path;
@@ -44,7 +45,7 @@ impl FileStore {
             let committed = shared.run(|database| commit(database, requests));
             match (failing.swap(committed.is_err(), Ordering::Relaxed), &committed) {
                 (false, Err(error)) => {
-                    tracing::error!(error = %ErrorChain(error), "the table file cannot be written")
+                    log_event!(StoreNotWritable, error = %ErrorChain(error), "the table file cannot be written")
                 }
                 (true, Ok(_)) => tracing::info!("the table file can be written again"),
                 _ => {}

@@ -30,7 +30,11 @@ pub(super) async fn authenticate<B: MessageBody>(
         None => TokenVerdict::Unknown,
     };
     let token_label = match verdict {
-        TokenVerdict::Known { label } => label,
+        TokenVerdict::Known { label } => {
+            // Of the span that `trace` made: whose call each line of it is about.
+            tracing::Span::current().record("token.label", label.as_str());
+            label
+        }
         TokenVerdict::Unknown => {
             return Ok(request.error_response(HttpError::Unauthorized).map_into_right_body());
         }

@@ -5,6 +5,7 @@ use super::error::{EndpointResult, HttpError};
 use super::request_record::{self, ArrivedBody, NotedWrites, WriteTarget};
 use super::respond;
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::id::RequestId;
 use crate::scim::BulkRequest;
 use crate::scim::bulk::{OperationResponse, bulk_response};
@@ -73,11 +74,11 @@ fn render(result: OperationResult, request: RequestId) -> Value {
 fn logged(error: ServiceError, request: RequestId) -> HttpError {
     let error = HttpError::from(error);
     if error.is_bug() {
-        tracing::error!(error = %ErrorChain(&error), "an operation of a bulk request failed");
+        log_event!(RequestFailed, error = %ErrorChain(&error), "an operation of a bulk request failed");
         return HttpError::Internal { request };
     }
     if error.is_unavailable() {
-        tracing::warn!(error = %ErrorChain(&error), "an operation of a bulk request cannot be carried out now");
+        log_event!(RequestDeferred, error = %ErrorChain(&error), "an operation of a bulk request cannot be carried out now");
     }
     error
 }

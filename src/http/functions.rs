@@ -10,6 +10,7 @@ use super::body::ScimBody;
 use super::error::{EndpointResult, HttpError};
 use super::respond;
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::service::reconcile_queue::tick::ReconcileTick;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
@@ -80,7 +81,7 @@ pub(super) async fn reconcile(
     match tick.run().await {
         Ok(()) => Ok(outcome(StatusCode::OK, "the tick is done")),
         Err(error) => {
-            tracing::warn!(error = %ErrorChain(&error), "a tick ended early");
+            log_event!(TickEndedEarly, error = %ErrorChain(&error), "a tick ended early");
             Ok(outcome(StatusCode::SERVICE_UNAVAILABLE, "the tick ended early; the next one goes on"))
         }
     }

@@ -1,6 +1,7 @@
 //! The log of unauthenticated requests: one line a minute with their count. They can be sent by anyone in any number, and a
 //! line for each would bury the others.
 
+use crate::events::log_event;
 use actix_web::http::StatusCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -45,14 +46,16 @@ impl RejectionLog {
             counted.each_mut().map(|counted| counted.take_count(now))
         };
         if let Some(count) = unauthorized {
-            tracing::info!(
+            log_event!(
+                RequestsUnauthorized,
                 count,
                 status = StatusCode::UNAUTHORIZED.as_u16(),
                 "requests without a valid bearer token were refused"
             );
         }
         if let Some(count) = undecided {
-            tracing::warn!(
+            log_event!(
+                TokensUndecided,
                 count,
                 status = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
                 "requests were refused because bearer tokens cannot be checked now"

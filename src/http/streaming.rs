@@ -6,6 +6,7 @@
 use super::error::EndpointResult;
 use super::respond;
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::scim::{ListQuery, ListText};
 use crate::service::{ResourceListing, ResourceStream, ServiceError};
 use actix_web::body::BodyStream;
@@ -72,9 +73,11 @@ enum StreamError {
 async fn send(begun: String, mut rest: UnsentList, sender: mpsc::Sender<StreamChunk>) {
     match send_all(begun, &mut rest, &sender).await {
         Ok(()) | Err(StreamError::Closed) => {}
-        Err(StreamError::Stalled) => tracing::warn!("a list is cut off: the client does not read it"),
+        Err(StreamError::Stalled) => {
+            log_event!(ListNotRead, "a list is cut off: the client does not read it")
+        }
         Err(StreamError::Failed(error)) => {
-            tracing::error!(error = %ErrorChain(&error), "a list is cut off: it cannot be read to its end")
+            log_event!(RequestFailed, error = %ErrorChain(&error), "a list is cut off: it cannot be read to its end")
         }
     }
 }

@@ -8,6 +8,7 @@ use super::functions;
 use super::rejections::{RejectedRequest, RejectionLog};
 use super::respond;
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::id::RequestId;
 use crate::ports::{clock::Clock, ids::IdSource};
 use actix_web::body::{BoxBody, MessageBody};
@@ -50,7 +51,7 @@ pub(super) async fn observe<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let request_id = RequestId::new(observer.ids.op().uuid());
     request.extensions_mut().insert(request_id);
-    let span = tracing::info_span!("request", requestId = %request_id, traceId = Empty);
+    let span = tracing::info_span!("request", requestId = %request_id, traceId = Empty, token.label = Empty);
     if let Some(trace_id) = trace_id(request.headers()) {
         span.record("traceId", trace_id);
     }
@@ -74,11 +75,11 @@ async fn serve_request<B: MessageBody + 'static>(
     let outcome = match timeout(limit, run).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => {
-            tracing::error!(method, "a request panicked");
+            log_event!(Panicked, method, "a request panicked");
             return Err(HttpError::Internal { request: request_id }.into());
         }
         Err(_) => {
-            tracing::error!(method, "a request took too long and was given up");
+            log_event!(RequestTimedOut, method, "a request took too long and was given up");
             return Err(HttpError::TooLate { request: request_id }.into());
         }
     };
@@ -94,7 +95,7 @@ async fn serve_request<B: MessageBody + 'static>(
     match route.as_deref() {
         _ if rejection.is_some() => tracing::debug!(method, route, status, duration_ms, "request refused"),
         Some("/" | "/healthz") => tracing::debug!(method, route, status, duration_ms, "request answered"),
-        _ => tracing::info!(method, route, status, duration_ms, "request answered"),
+        _ => log_event!(RequestAnswered, method, route, status, duration_ms, "request answered"),
     }
     Ok(response)
 }
@@ -121,12 +122,12 @@ fn finish_response<B: MessageBody + 'static>(
     };
     let answer = match error.as_error::<HttpError>() {
         Some(bug) if bug.is_bug() => {
-            tracing::error!(error = %ErrorChain(bug), "a request failed");
+            log_event!(RequestFailed, error = %ErrorChain(bug), "a request failed");
             HttpError::Internal { request }.response_in(request)
         }
         Some(error) => {
             if error.is_unavailable() {
-                tracing::warn!(error = %ErrorChain(error), "a request cannot be carried out now");
+                log_event!(RequestDeferred, error = %ErrorChain(error), "a request cannot be carried out now");
             }
             error.response_in(request)
         }

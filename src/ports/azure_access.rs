@@ -11,6 +11,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// Role assignments that a subscription can hold.
+pub const ASSIGNMENTS_MAX: usize = 4000;
+/// From here on people should make room.
+pub const ASSIGNMENTS_MANY: usize = 3200;
+
 /// What kind of Entra object holds an assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HolderKind {

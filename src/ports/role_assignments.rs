@@ -63,6 +63,9 @@ pub enum RejectionReason {
     Other,
 }
 
+/// How long Azure takes at most until a changed assignment is in force everywhere, by its documents.
+pub const EFFECTIVE_AFTER: Duration = Duration::from_secs(600);
+
 /// One assignment of a backup role as a listing shows it, ours or foreign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedAssignment {

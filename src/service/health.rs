@@ -5,6 +5,7 @@ mod snapshot;
 
 pub use snapshot::{BindingsHealth, HealthSnapshot, PausedSince};
 
+use crate::events::log_event;
 use crate::id::{OpId, UserId};
 use crate::ports::clock::Clock;
 use crate::ports::connectivity::{Connectivity, Dependency, KNOWN_FOR, Unreachable};
@@ -196,14 +197,14 @@ impl HealthStatus {
     fn group_limit_finding(&self, user: UserId, finding: &str) {
         if self.group_limit.record(finding) {
             let groups_max = DIRECT_GROUPS_MAX;
-            tracing::error!(user.id = %user, groups_max, "a user reached the limit of groups, or of levels of groups in groups; what lies beyond gives nothing");
+            log_event!(GroupLimitReached, user.id = %user, groups_max, "a user reached the limit of groups, or of levels of groups in groups; what lies beyond gives nothing");
         }
     }
 
     /// A binding gives nothing new.
     pub(super) fn binding_finding(&self, binding: &BindingName, reason: ReasonCode) {
         if self.troubled.record(binding.as_str()) {
-            tracing::error!(binding = %binding, reason = reason.as_str(), "a binding gives nothing new");
+            log_event!(BindingStuck, binding = %binding, reason = reason.as_str(), "a binding gives nothing new");
         }
     }
 
@@ -236,8 +237,7 @@ impl HealthStatus {
     pub(super) fn binding_full(&self, binding: &BindingName, people: usize, waiting: usize) {
         if self.troubled.record(&format!("{binding} {}", ReasonCode::MaxPrincipals)) {
             let next = format!("\"maxPrincipals\": {}", people + waiting);
-            tracing::error!(
-                binding = %binding, people, waiting, next, reason = ReasonCode::MaxPrincipals.as_str(),
+            log_event!(BindingFull, binding = %binding, people, waiting, next, reason = ReasonCode::MaxPrincipals.as_str(),
                 "a binding is full; others wait for room"
             );
         }

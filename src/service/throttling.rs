@@ -1,5 +1,6 @@
 //! A 429 from ARM: a row that every process respects, and a note in this process.
 
+use crate::events::log_event;
 use crate::rbac::Scope;
 use crate::service::health::HealthStatus;
 use crate::store::throttles::{self, CallKind};
@@ -21,7 +22,12 @@ pub(super) async fn store_throttle(
     let not_before = now + wait;
     health.throttled(subscription, kind, not_before, now);
     if health.is_news(subscription, kind, not_before) {
-        tracing::warn!(operation = kind.as_str(), wait_s = wait.as_secs(), "ARM throttled the request (429)");
+        log_event!(
+            Throttled,
+            operation = kind.as_str(),
+            wait_s = wait.as_secs(),
+            "ARM throttled the request (429)"
+        );
         store.transact_unjournaled(&[throttles::store_wait(subscription, kind, not_before)]).await?;
         health.throttle_stored(subscription, kind, not_before);
     }

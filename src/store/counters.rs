@@ -3,6 +3,7 @@
 //! A process remembers what it last wrote, so that a create reads nothing. A memory that is out of date costs a
 //! conflict and one more read. It never costs a wrong count, because every write carries the ETag of what was read.
 
+use crate::events::log_event;
 use crate::ports::tables::{ETag, EtagMatch, TableWrite};
 use crate::store::batch::{BatchPart, WriteBatch};
 use crate::store::codec::{RowFields, RowReader};
@@ -73,7 +74,7 @@ impl Held {
             Some(row) => match RowReader::new(row).and_then(|reader| reader.int("n")) {
                 Ok(number) if number >= 0 => number,
                 _ => {
-                    tracing::error!(row = self.key, "a counter cannot be read and is recounted");
+                    log_event!(RowInconsistent, row = self.key, "a counter cannot be read and is recounted");
                     self.recount::<I>(store).await?
                 }
             },
@@ -88,7 +89,7 @@ impl Held {
         if self.slot.as_ref().is_some_and(|count| count.number == 0) {
             let number = self.recount::<I>(store).await?;
             if number > 0 {
-                tracing::error!(row = self.key, "a counter is wrong and was recounted");
+                log_event!(RowInconsistent, row = self.key, "a counter is wrong and was recounted");
             }
             let etag = self.slot.take().and_then(|count| count.etag);
             *self.slot = Some(Count { number, etag });
@@ -209,7 +210,7 @@ impl StateStore {
             let number = match RowReader::new(&row).and_then(|reader| reader.int("n")) {
                 Ok(number) => usize::try_from(number).unwrap_or(0),
                 Err(error) => {
-                    tracing::error!(row = row.key, error = %error, "a counter cannot be read: its resources are counted");
+                    log_event!(RowUnreadable, row = row.key, error = %error, "a counter cannot be read: its resources are counted");
                     self.counted::<I>(bucket).await?
                 }
             };

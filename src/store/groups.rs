@@ -1,5 +1,6 @@
 //! Which groups a binding's selector concerns.
 
+use crate::events::log_event;
 use crate::id::GroupId;
 use crate::store::named_like::NamedLike;
 use crate::store::resources::{Group, NameOwner, ResourceId};
@@ -36,7 +37,8 @@ impl StateStore {
                 let (from, to) = keys::range_of(&prefix);
                 let rows = self.rows_between(from, to, SHARING_MAX + 1).await?;
                 if rows.len() > SHARING_MAX {
-                    tracing::error!(
+                    log_event!(
+                        SelectorShared,
                         index = prefix,
                         rows_max = SHARING_MAX,
                         "too many groups share a value that a binding selects; only some were read"

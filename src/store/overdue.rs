@@ -1,6 +1,7 @@
 //! `s:overdue`: the revocations that have not happened for too long, and the dependencies that cannot be reached, as the last tick
 //! of any process counted them. It is also the sign of life of the ticks.
 
+use crate::events::log_event;
 use crate::ports::connectivity::{Dependency, UnreachableKind};
 use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
@@ -61,7 +62,7 @@ impl StateStore {
         let TableAnswer { value, date } = self.read(&keys::setting("overdue")).await?;
         let read = |row: &TableRow| {
             read(row).inspect_err(
-                |error| tracing::error!(error = %error, "the count of overdue revocations cannot be read"),
+                |error| log_event!(RowUnreadable, error = %error, "the count of overdue revocations cannot be read"),
             )
         };
         Ok(TableAnswer { value: value.as_ref().map(read), date })

@@ -5,6 +5,7 @@
 //! the transaction is sent again without it: a damaged row must never block a revocation.
 
 use crate::audit::AuditRecord;
+use crate::events::log_event;
 use crate::id::{GroupId, UserId};
 use crate::ports::tables::{EtagMatch, PropertyValue, TableRow, TableWrite};
 use crate::store::batch::{BatchPart, WriteBatch};
@@ -135,7 +136,8 @@ impl StateStore {
                 let row = self.get(&key).await?;
                 let kept = narrowed(part == Some(BatchPart::Name), write, row.as_ref(), batch);
                 if row.is_none() || kept.is_none() {
-                    tracing::error!(
+                    log_event!(
+                        RowInconsistent,
                         row = key,
                         "a row is missing or another record's; the change goes on without it"
                     );

@@ -2,6 +2,7 @@
 //! whole, and the numbers of all others that were refused. An accepted write is in the audit, which names its request.
 
 use crate::audit::rfc3339;
+use crate::events::log_event;
 use crate::id::RequestId;
 use crate::ports::tables::{
     EtagMatch, KeyRange, PAGE_ROWS_MAX, PageContinuation, RowPage, TRANSACTION_OPS_MAX, TableOps, TableRow,
@@ -187,7 +188,7 @@ impl RequestTable {
         for row in rows {
             match self.transact(vec![row.clone()]).await {
                 Err(error @ (StoreError::Invalid { .. } | StoreError::TooLarge { .. })) => {
-                    tracing::error!(row = row.key(), %error, "a row of the request log cannot be stored and is left out");
+                    log_event!(RequestLogIncomplete, row = row.key(), %error, "a row of the request log cannot be stored and is left out");
                 }
                 written => written?,
             }
@@ -322,7 +323,7 @@ impl RequestTable {
 
 fn logged<T>(row: &TableRow, read: Result<T, StoreError>) -> Option<T> {
     if let Err(error) = &read {
-        tracing::warn!(row = row.key, %error, "a row of the request log cannot be read and is left out");
+        log_event!(RequestLogIncomplete, row = row.key, %error, "a row of the request log cannot be read and is left out");
     }
     read.ok()
 }

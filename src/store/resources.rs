@@ -182,7 +182,7 @@ impl<I: ResourceId> StoredResource<I> {
     pub fn read_for_delete(row: &TableRow) -> Result<Self, StoreError> {
         let read = Self::read(row);
         let (Err(error), Some(id)) = (&read, I::from_text(keys::last_part(&row.key))) else { return read };
-        tracing::error!(row = row.key, error = %error, "a header that cannot be read is deleted");
+        crate::events::log_event!(RowUnreadable, row = row.key, error = %error, "a header that cannot be read is deleted");
         let reader = RowReader::any(row);
         let attributes = match reader.json(DOCUMENT) {
             Ok(serde_json::Value::Object(attributes)) => attributes,

@@ -1,5 +1,6 @@
 //! Who makes room in a subscription that holds as many role assignments as it can: one person at a time.
 
+use crate::events::log_event;
 use crate::id::UserId;
 use crate::ports::tables::{ETag, EtagMatch, TableRow, TableWrite};
 use crate::rbac::plan::RoomClaim;
@@ -47,7 +48,7 @@ impl RoomClaims {
     pub(super) fn read_row(&mut self, row: &TableRow) {
         let Some(subscription) = row.key.strip_prefix("s:room:") else { return };
         let claim = read(row).unwrap_or_else(|error| {
-            tracing::error!(error = %error, "a claim on a full subscription cannot be read");
+            log_event!(RowUnreadable, error = %error, "a claim on a full subscription cannot be read");
             let no_user = UserId::new(uuid::Uuid::nil());
             let until = OffsetDateTime::UNIX_EPOCH;
             StoredClaim { user: no_user, until, stopped: false, etag: row.etag.clone() }

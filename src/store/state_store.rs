@@ -3,6 +3,7 @@
 use crate::audit::AuditRecord;
 use crate::backoff::Backoff;
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::tables::{
@@ -99,7 +100,7 @@ impl StateStore {
     /// A row, or a part of it, cannot be read.
     pub(in crate::store) fn cannot_read(&self, key: &str, error: &StoreError) {
         if self.unreadable.record(key) {
-            tracing::error!(row = key, error = %ErrorChain(error), "a row cannot be read; only what it decides waits");
+            log_event!(RowUnreadable, row = key, error = %ErrorChain(error), "a row cannot be read; only what it decides waits");
         }
     }
 

@@ -1,5 +1,6 @@
 //! When a sweep is due, and how far it came: stored, because no process is the only one.
 
+use crate::events::log_event;
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 use crate::rbac::{ReasonCode, Scope};
 use crate::store::codec::{RowFields, RowReader};
@@ -344,7 +345,7 @@ impl StateStore {
             }
             Some((row, Err(error))) => {
                 unreadable = true;
-                tracing::error!(error = %error, "the position of the sweep cannot be read: it starts over");
+                log_event!(RowUnreadable, error = %error, "the position of the sweep cannot be read: it starts over");
                 Some(SweepRun::unreadable(row))
             }
         };

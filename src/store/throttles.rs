@@ -1,5 +1,6 @@
 //! Where Azure asked us to wait: one row for each subscription and kind of call, which every process respects.
 
+use crate::events::log_event;
 use crate::ports::tables::{TableRow, TableWrite};
 use crate::rbac::Scope;
 use crate::rbac::ledger::StepKind;
@@ -91,7 +92,9 @@ impl StoredThrottles {
             Ok(not_before) => {
                 self.0.insert((subscription.to_owned(), kind), not_before);
             }
-            Err(error) => tracing::error!(error = %error, "a stored throttle cannot be read and is ignored"),
+            Err(error) => {
+                log_event!(RowUnreadable, error = %error, "a stored throttle cannot be read and is ignored")
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The positions of the stages of the last tick: stored, because no process is the only one.
 
+use crate::events::log_event;
 use crate::ports::tables::{TableAnswer, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::reconcile_queue::QueuePosition;
@@ -63,7 +64,7 @@ impl StateStore {
         let TableAnswer { value, date } = self.read(&keys::setting("tick")).await?;
         let read = value.as_ref().map(TickCursors::read).transpose();
         let mut value = read.unwrap_or_else(|error| {
-            tracing::error!(error = %error, "the positions of the tick cannot be read: it starts over");
+            log_event!(RowUnreadable, error = %error, "the positions of the tick cannot be read: it starts over");
             None
         });
         if let Some(cursors) = &mut value {

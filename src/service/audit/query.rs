@@ -4,10 +4,11 @@
 
 use crate::audit::{ChangeCause, RecordedChange, Subject, rfc3339};
 use crate::error_chain::escape_control;
+use crate::ports::role_assignments::EFFECTIVE_AFTER;
 use crate::service::access::report::history::is_of_nothing;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
@@ -104,9 +105,6 @@ pub fn subjects(record: &Value) -> BTreeSet<String> {
 pub fn heading() -> String {
     format!("{:<24}  {:<8}  {:<12}  change", "time (UTC)", "cause", "actor")
 }
-
-/// How long Azure takes at most until a changed assignment is in force everywhere, by its documents.
-const EFFECTIVE_AFTER: Duration = Duration::from_secs(600);
 
 /// The steps whose outcome a record tells: the op that opened each, and the assignment.
 pub fn answered_steps(record: &Value) -> Vec<(&str, &str)> {

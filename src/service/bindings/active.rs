@@ -3,6 +3,7 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::{Bindings, BindingsError, ConfiguredBinding, PrincipalSource, Selector};
+use crate::events::log_event;
 use crate::id;
 use crate::id::SERVICE;
 use crate::scim::DecidingAttributes;
@@ -197,7 +198,11 @@ impl ActiveBindings {
             return Ok(ActiveSnapshot::Known(known));
         }
         let Some(bindings) = self.load(&pointer.stamp, Some(&pointer.hash)).await? else {
-            tracing::error!(bindings.stamp = pointer.stamp, "the active bindings cannot be read");
+            log_event!(
+                BindingsUnreadable,
+                bindings.stamp = pointer.stamp,
+                "the active bindings cannot be read"
+            );
             return Ok(ActiveSnapshot::Unreadable);
         };
         let known = Arc::new(BindingsSnapshot::new(&pointer.stamp, &pointer.hash, bindings));
@@ -420,11 +425,13 @@ fn log_activation(activation: Activation, stamp: &str) {
         Activation::Older => {
             tracing::info!(bindings.stamp = stamp, "newer bindings than the bundled ones are active")
         }
-        Activation::SameStampOtherBytes => tracing::error!(
+        Activation::SameStampOtherBytes => log_event!(
+            BindingsNotStored,
             bindings.stamp = stamp,
             "the bundled bindings differ from the active ones and have the same stamp; stamp the file again"
         ),
-        Activation::Future => tracing::error!(
+        Activation::Future => log_event!(
+            BindingsNotStored,
             bindings.stamp = stamp,
             "the bundled bindings are stamped with a time in the future; stamp the file again"
         ),

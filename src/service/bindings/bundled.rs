@@ -4,6 +4,7 @@
 
 use crate::backoff::Backoff;
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::service::bindings::active::{ActivateError, Activation, ActiveBindings};
 use crate::service::bindings::pending::{self, BundleOutcome};
 use crate::store::{StateStore, StoreError};
@@ -103,14 +104,13 @@ impl BundledBindings {
                 Ok(BundleState::Waits) => tokio::time::sleep(COMPARE_EVERY).await,
                 Ok(_) => return,
                 Err(error) if !helps_to_wait(&error) => {
-                    tracing::error!(error = %ErrorChain(&error), "the bundled bindings were not stored");
+                    log_event!(BindingsNotStored, error = %ErrorChain(&error), "the bundled bindings were not stored");
                     return self.record_state(BundleState::Broken);
                 }
                 Err(error) => {
                     failures += 1;
                     let wait = BACKOFF.pause(failures).mul_f64(1.0 + self.store.ids.jitter() / 4.0);
-                    tracing::warn!(
-                        error = %ErrorChain(&error),
+                    log_event!(WorkDeferred, error = %ErrorChain(&error),
                         wait_ms = wait.as_millis() as u64,
                         "storing the bundled bindings failed and is retried"
                     );
@@ -144,7 +144,7 @@ impl BundledBindings {
             return;
         }
         if matches!(state, BundleState::Unstamped | BundleState::Missing) {
-            tracing::error!(bindings = state.as_str(), "the bundled bindings were not stored");
+            log_event!(BindingsNotStored, bindings = state.as_str(), "the bundled bindings were not stored");
         } else if !state.is_finding() {
             tracing::info!(
                 bindings = state.as_str(),

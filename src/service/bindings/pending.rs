@@ -3,6 +3,7 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::bindings::{Bindings, BindingsError};
+use crate::events::log_event;
 use crate::id::{PrincipalId, SERVICE, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::breaker::{GrantLimits, RevocationLimits};
@@ -309,7 +310,8 @@ async fn is_stored(store: &StateStore, file: &StampedFile<'_>) -> Result<bool, S
 }
 
 fn log_waiting(pending: &PendingBindings) {
-    tracing::error!(
+    log_event!(
+        BindingsPending,
         bindings.stamp = pending.stamp,
         plan = pending.plan,
         revocations = pending.revocations,

@@ -1,6 +1,7 @@
 //! One judgement: the tallies are read, several rounds are judged over them, and what changed is written.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin};
+use crate::events::log_event;
 use crate::id::{OpId, UserId};
 use crate::rbac::BindingName;
 use crate::rbac::breaker::{BatchKind, HolderId, OpenBatch, Ruling, Tallies, Trip};
@@ -266,8 +267,7 @@ fn log_trip(change: &AuditEvent) {
     let AuditEvent::BreakerTripped { batch, holds, bindings } = change else { return };
     let bindings: Vec<&str> = bindings.iter().map(BindingName::as_str).collect();
     let next = format!("azure-backup-scim breaker show {batch}");
-    tracing::error!(
-        batch.id = %batch, holds, bindings = bindings.join(", "), next,
+    log_event!(BreakerTripped, batch.id = %batch, holds, bindings = bindings.join(", "), next,
         "a breaker tripped; what crossed the limit waits for an operator"
     );
 }

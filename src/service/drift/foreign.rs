@@ -4,6 +4,7 @@
 //! the next sweep.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
+use crate::events::log_event;
 use crate::id::{InstanceId, SERVICE};
 use crate::ports::azure_access::{AccessAssignment, AccessReader, HolderKind};
 use crate::ports::clock::Clock;
@@ -142,7 +143,7 @@ impl<'a> ForeignSurvey<'a> {
                 (Vec::new(), true)
             }
             Err(error) => {
-                tracing::warn!(scope = %scope, error = %error, "who else has access at a scope could not be listed");
+                log_event!(ScopeNotListed, scope = %scope, error = %error, "who else has access at a scope could not be listed");
                 return Ok(stopped_by(&error));
             }
         };
@@ -215,7 +216,7 @@ impl<'a> ForeignSurvey<'a> {
                 Ok(read)
             }
             Err(error) => {
-                tracing::warn!(role = %role, error = %error, "a role definition could not be read");
+                log_event!(ScopeNotListed, role = %role, error = %error, "a role definition could not be read");
                 match stopped_by(&error) {
                     Surveyed::InPart => Ok(None),
                     stopped => Err(stopped),
@@ -373,8 +374,7 @@ impl<'a> ForeignSurvey<'a> {
         let was_finding = before.is_some_and(|before| self.is_finding(&before));
         if is_there && self.is_finding(access) && !was_finding {
             let created_by = access.created_by.map(|id| id.to_string()).unwrap_or_default();
-            tracing::warn!(
-                principal = %access.key.principal, role = access.role_name, scope = %access.scope,
+            log_event!(ForeignAccess, principal = %access.key.principal, role = access.role_name, scope = %access.scope,
                 assignment.name = %access.key.assignment, created_by,
                 "a role assignment that this service did not make gives access to backups"
             );

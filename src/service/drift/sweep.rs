@@ -6,16 +6,19 @@
 //! is held in memory is what Azure holds, which is bounded by Azure.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
+use crate::events::log_event;
 use crate::id::{InstanceId, SERVICE, UserId};
 use crate::ports::azure_access::AccessReader;
 use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
+use crate::rbac::scope::ScopeKind;
 use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::bindings::active::{ActiveBindings, ActiveSnapshot, BindingsSnapshot};
 use crate::service::bindings::affected_groups::without_group;
 use crate::service::deferred::log_deferred;
 use crate::service::drift::foreign::{ForeignSurvey, KnownRoles, Surveyed};
+use crate::service::drift::quota;
 use crate::service::health::HealthStatus;
 use crate::service::throttling;
 use crate::store::ledger::write;
@@ -69,6 +72,20 @@ impl SweepFindings {
     fn record_unanswered(&mut self, after: &LedgerPosition) {
         self.missed_after.get_or_insert_with(|| after.clone());
     }
+}
+
+/// The subscriptions that are bound themselves, and answer now: there the service may read everything.
+fn askable_subscriptions(part: &Part) -> Vec<Scope> {
+    let answers = |scope: &&Scope| {
+        let is_throttled = part.throttles.until(scope, CallKind::Ask, part.now).is_some();
+        !is_throttled && part.silent.get(scope.subscription()).is_none_or(|silent| *silent < SILENT_MAX)
+    };
+    part.bound
+        .iter()
+        .filter(|scope| scope.kind() == ScopeKind::Subscription)
+        .filter(answers)
+        .cloned()
+        .collect()
 }
 
 /// What Azure says to a list.
@@ -363,6 +380,8 @@ impl DriftSweep<'_> {
             log_deferred("what the backup roles give", &error);
         }
         part.found.seen.foreign_assignments = Some(survey.findings());
+        let subscriptions = askable_subscriptions(part);
+        quota::log_nearly_full(self.reader, self.store.clock.as_ref(), &subscriptions, part.until).await;
     }
 
     /// An installation that has granted nothing yet gets its id here: by it an assignment of others is told from its own.
@@ -389,7 +408,7 @@ impl DriftSweep<'_> {
             Ok(listed) => return Ok(Answer::Names(listed.into_iter().map(|listed| listed.name).collect())),
             Err(error) => error,
         };
-        tracing::warn!(scope = %scope, error = %error, "listing the role assignments of a scope failed");
+        log_event!(ScopeNotListed, scope = %scope, error = %error, "listing the role assignments of a scope failed");
         match error {
             AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. } => {
                 Ok(Answer::Names(BTreeSet::new()))

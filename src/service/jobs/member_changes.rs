@@ -2,6 +2,7 @@
 //! group names the job: readers show what the plan says, and writers finish it before they change anything.
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
+use crate::events::log_event;
 use crate::id::{GroupId, MemberId, OpId};
 use crate::service::jobs::chunk::ChunkResult;
 use crate::service::jobs::effort::Effort;
@@ -231,7 +232,7 @@ impl MemberJob<'_> {
         let mut next = job.next.clone();
         if !next.is_removed {
             let Some(member) = self.leaving(store, 1).await?.pop() else { return Ok(chunk.result) };
-            tracing::error!(job.id = %job.id, group.id = %group, element = %member, "an element of a job keeps failing and is skipped");
+            log_event!(ElementSetAside, job.id = %job.id, group.id = %group, element = %member, "an element of a job keeps failing and is skipped");
             next = MemberCursor { removed_to: member.to_string(), failed: next.failed + 1, ..next };
             chunk.enqueue(member, &self.removal(member, op));
             let writes: Vec<TableWrite> =
@@ -240,7 +241,7 @@ impl MemberJob<'_> {
             return Ok(chunk.result);
         }
         let Some(member) = plan.added.get(next.added) else { return Ok(chunk.result) };
-        tracing::error!(job.id = %job.id, group.id = %group, element = %member, "an element of a job keeps failing and is dropped");
+        log_event!(ElementSetAside, job.id = %job.id, group.id = %group, element = %member, "an element of a job keeps failing and is dropped");
         next.added += 1;
         let member = SubjectId::new(member);
         let dropped = vec![AuditEvent::MemberDropped { group, member, revision: job.revision }];

@@ -9,6 +9,7 @@ mod member_changes;
 mod wake_ups;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
+use crate::events::log_event;
 use crate::id::{GroupId, MemberId, OpId};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::affected_groups;
@@ -115,7 +116,7 @@ async fn quarantine_element(store: &StateStore, job: &StoredJob) -> Result<Chunk
     }
     if let Some(element) = store.elements(job, 1).await?.first() {
         let id = element.id.as_str();
-        tracing::error!(job.id = %job.id, element = id, "an element of a job keeps failing and is skipped");
+        log_event!(ElementSetAside, job.id = %job.id, element = id, "an element of a job keeps failing and is skipped");
         let member = element.member.filter(|_| matches!(job.kind, JobKind::DeleteGroup(_)));
         let request = job.removal(1);
         let enqueues = member.map(|member| reconcile_queue::enqueue_member(member, &request));

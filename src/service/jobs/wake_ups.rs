@@ -1,5 +1,6 @@
 //! Jobs of orders: they only make people be reconciled. Each step may be repeated.
 
+use crate::events::log_event;
 use crate::id::{OpId, PrincipalId, UserId};
 use crate::rbac::Scope;
 use crate::rbac::ledger::LedgerEntry;
@@ -35,7 +36,7 @@ pub(super) async fn wake_waiting(store: &StateStore, job: &StoredJob) -> Result<
     };
     let page = store.due_requests(&after, LAST, WAKE_ROWS).await?;
     if job.chunks >= WAKE_STEPS_MAX {
-        tracing::warn!(job.id = %job.id, "a wake-up ends with its bound; who still waits is reconciled within the hour");
+        log_event!(WorkDeferred, job.id = %job.id, "a wake-up ends with its bound; who still waits is reconciled within the hour");
         return end(store, job).await;
     }
     let Some(last) = page.items.last().map(|item| item.row.key().to_owned()) else {

@@ -12,6 +12,7 @@ mod scopes;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::id::OpId;
 use crate::orders::{Order, OrderError, OrderVerb};
 use crate::ports::role_assignments::RoleAssignments;
@@ -191,7 +192,7 @@ impl Orders {
             }
             (Err(error), Some(_)) => self.refuse_unreadable(placed, error).await?,
             (Err(error), None) => {
-                tracing::error!(error = %ErrorChain(error), "a row among the orders is none, and is removed");
+                log_event!(OrderInvalid, error = %ErrorChain(error), "a row among the orders is none, and is removed");
             }
         }
         // The outcome is stored: a row that stays is met again, and changes nothing.
@@ -356,7 +357,7 @@ fn order_event(outcome: &OrderOutcome) -> AuditEvent {
 fn log_outcome(outcome: &OrderOutcome) {
     let OrderOutcome { order, verb, detail, .. } = outcome;
     match outcome.is_refused {
-        true => tracing::error!(order.id = %order, verb, detail, "an order was refused"),
-        false => tracing::info!(order.id = %order, verb, detail, "an order was carried out"),
+        true => log_event!(OrderRefused, order.id = %order, verb, detail, "an order was refused"),
+        false => log_event!(OrderDone, order.id = %order, verb, detail, "an order was carried out"),
     }
 }

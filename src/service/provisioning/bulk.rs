@@ -4,6 +4,7 @@
 //! after those that it refers to.
 
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::id::{GroupId, UserId};
 use crate::scim::bulk::{self, BulkAction, BulkCall, BulkStep, ReferenceState, ResourceBody};
 use crate::scim::{self, BulkOperation, BulkRequest, PatchRequest, Preconditions, Projection, ResourceType};
@@ -283,7 +284,7 @@ fn owner<I: ResourceId>(holder: Result<NameHolder<I>, StoreError>) -> NameOwner 
         Ok(NameHolder::Living { resource, .. }) => NameOwner::Resource(resource.id.to_string()),
         Ok(NameHolder::Free | NameHolder::LeftBehind(_)) => NameOwner::Nobody,
         Err(error) => {
-            tracing::warn!(error = %ErrorChain(&error), "who has the name of a failed operation could not be read");
+            log_event!(WorkDeferred, error = %ErrorChain(&error), "who has the name of a failed operation could not be read");
             NameOwner::Unknown
         }
     }

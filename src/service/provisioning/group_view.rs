@@ -4,6 +4,7 @@
 //! Many resources are shown at a time, so nothing here holds their attributes: a header goes in as id and version, and comes
 //! out only where it is a newer one.
 
+use crate::events::log_event;
 use crate::id::{GroupId, MemberId, OpId, UserId};
 use crate::scim::{self, AccessView, GroupRef, Meta, Projection, StoredDocument, UserText, version};
 use crate::service::ServiceError;
@@ -145,7 +146,7 @@ impl GroupView {
             Ok(Some(StoredJob { kind: JobKind::ChangeMembers(_, plan), .. })) => plan,
             Ok(_) => return Ok(None),
             Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
-                tracing::error!(job.id = %job, error = %error, "a job that cannot be read changes the members of a group; the group is shown as its rows are");
+                log_event!(RowUnreadable, job.id = %job, error = %error, "a job that cannot be read changes the members of a group; the group is shown as its rows are");
                 return Ok(None);
             }
             Err(error) => return Err(error),

@@ -1,5 +1,6 @@
 //! Requests and the jobs that change the members of a group: who commits one rolls it, and who meets one finishes it first.
 
+use crate::events::log_event;
 use crate::id::{GroupId, OpId};
 use crate::service::ServiceError;
 use crate::service::deferred::log_deferred;
@@ -47,8 +48,7 @@ impl Provisioning {
         }
         let Some(header) = self.store.header(group).await? else { return Ok(()) };
         if resources::job_of(&header)? == Some(job) && self.is_lost(job).await? {
-            tracing::error!(
-                group.id = %group, job.id = %job,
+            log_event!(RowInconsistent, group.id = %group, job.id = %job,
                 "a group names a job that does not exist or cannot be read; its members are what their rows say"
             );
             self.store.transact_unjournaled(&[resources::end_job(group, &header.etag)]).await?;

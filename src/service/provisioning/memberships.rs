@@ -5,6 +5,7 @@
 //! A group is asked for its name once, and names are kept until they are too many. Groups that are in groups are read as one
 //! graph for everyone, level by level.
 
+use crate::events::log_event;
 use crate::id::{GroupId, UserId};
 use crate::scim::GroupRef;
 use crate::service::ServiceError;
@@ -242,7 +243,7 @@ async fn name_and_parents(
         Ok(group) => Ok((named(display(&group)), parents)),
         // What the group is called decides nothing about the user.
         Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. })) => {
-            tracing::error!(group.id = %id, error = %error, "a group that cannot be read is shown without its name");
+            log_event!(RowUnreadable, group.id = %id, error = %error, "a group that cannot be read is shown without its name");
             Ok((named(String::new()), parents))
         }
         Err(error) => Err(error),

@@ -1,5 +1,6 @@
 //! Headers in, resources out, one at a time.
 
+use crate::events::log_event;
 use crate::ports::tables::ETag;
 use crate::scim::Projection;
 use crate::service::ServiceError;
@@ -128,7 +129,7 @@ impl<'a, I: ListedKind> ResourceRenderer<'a, I> {
             Err(error @ (StoreError::Corrupt { .. } | StoreError::TooNew { .. }))
                 if self.options.unreadable == UnreadablePolicy::LeaveOut =>
             {
-                tracing::error!(row = row.key, error = %error, "a resource that cannot be read is left out of a list");
+                log_event!(RowUnreadable, row = row.key, error = %error, "a resource that cannot be read is left out of a list");
                 Ok(None)
             }
             read => read.map(Some),

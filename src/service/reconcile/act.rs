@@ -1,5 +1,6 @@
 //! Act: the steps that were opened are sent to Azure.
 
+use crate::events::log_event;
 use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome};
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::Step;
@@ -8,6 +9,7 @@ use crate::service::deferred::log_deferred;
 use crate::service::reconcile::calls::{CallOutcome, CompletedCall, OpenedStep, SendDeadline};
 use crate::service::reconcile::gather::GatheredState;
 use crate::service::reconcile::reconciler::Reconciler;
+use crate::service::reconcile::refusal::reason_of;
 use crate::service::throttling;
 use crate::store::throttles::CallKind;
 use futures_util::future::join_all;
@@ -114,14 +116,24 @@ pub(super) fn failed(step: &Step, label: &str, error: AssignmentError) -> (CallO
             (CallOutcome::Throttled(retry_after), correlation)
         }
         AssignmentError::Rejected { reason, code, correlation, .. } => {
-            tracing::warn!(
-                assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, code, "{what}"
-            );
+            let meant = reason_of(reason);
+            let reason_code = meant.as_str();
+            if meant.is_of_the_scope() {
+                log_event!(
+                    ScopeBlocked, assignment.name = %step.assignment, scope = %step.scope, operation,
+                    token.label = label, reason = reason_code, code, "{what}"
+                );
+            } else {
+                log_event!(
+                    StepFailed, assignment.name = %step.assignment, scope = %step.scope, operation,
+                    token.label = label, reason = reason_code, code, "{what}"
+                );
+            }
             (CallOutcome::Rejected { reason, code }, correlation)
         }
         AssignmentError::Unknown { detail } => {
-            tracing::warn!(
-                assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, detail,
+            log_event!(
+                StepFailed, assignment.name = %step.assignment, scope = %step.scope, operation, token.label = label, detail,
                 "{what}: ARM gave no reliable answer"
             );
             (CallOutcome::Unknown, None)

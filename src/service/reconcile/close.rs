@@ -1,8 +1,9 @@
 //! Close: what the answers mean, written in one transaction; and what happens where that transaction meets a change.
 
 use crate::audit::AuditEvent;
+use crate::events::log_event;
 use crate::id::OpId;
-use crate::ports::role_assignments::RejectionReason;
+use crate::ports::role_assignments::{EFFECTIVE_AFTER, RejectionReason};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, PendingStep, RetryState, StepKind};
 use crate::rbac::plan::{self, Plan};
 use crate::rbac::{AssignmentName, ReasonCode};
@@ -100,7 +101,7 @@ impl Reconciler {
             }
             Err(error) => Err(error),
             Ok(()) => {
-                logged.iter().for_each(|change| log_event(gathered, change));
+                logged.iter().for_each(|change| log_change(gathered, change, now));
                 Ok(closed)
             }
         }
@@ -316,15 +317,20 @@ fn why_granted(gathered: &GatheredState, assignment: AssignmentName) -> String {
 }
 
 /// One log line for each thing that came of a round.
-fn log_event(gathered: &GatheredState, change: &AuditEvent) {
+fn log_change(gathered: &GatheredState, change: &AuditEvent, now: OffsetDateTime) {
     let user = gathered.user;
     let label = gathered.request.request.origin.label();
     match change {
         AuditEvent::EffectAnswered { assignment, operation, executed, code, .. } => {
             let because = why_granted(gathered, *assignment);
-            tracing::info!(
-                user.id = %user, assignment.name = %assignment, operation = operation.as_str(), token.label = label,
-                executed, code, because, "ARM answered a {}", operation.as_str()
+            // The clocks of the audit: received, confirmed by Azure, in force everywhere.
+            let received = gathered.request.request.origin.op.time().filter(|_| *executed);
+            let confirmed = received.map(|at| Duration::try_from(now - at).unwrap_or_default());
+            log_event!(
+                StepAnswered, user.id = %user, assignment.name = %assignment, operation = operation.as_str(),
+                token.label = label, executed, code, because,
+                confirmed_ms = confirmed.map(millis), effective_ms = confirmed.map(|at| millis(at + EFFECTIVE_AFTER)),
+                "ARM answered a {}", operation.as_str()
             );
         }
         AuditEvent::EffectObserved { assignment, held, .. } => {
@@ -333,12 +339,15 @@ fn log_event(gathered: &GatheredState, change: &AuditEvent) {
         AuditEvent::WaitChanged { binding, operation, reason, .. } => {
             let reason = reason.map_or("ended", ReasonCode::as_str);
             let operation = operation.as_str();
-            tracing::info!(
-                user.id = %user, binding = %binding, operation, token.label = label, reason, "pending {operation} changed"
+            log_event!(WaitChanged, user.id = %user, binding = %binding, operation, token.label = label, reason, "pending {operation} changed"
             );
         }
         _ => {}
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis() as u64
 }
 
 /// The code of an answer that did not execute the call.

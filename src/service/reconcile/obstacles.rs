@@ -1,6 +1,7 @@
 //! Obstacles that one person's step finds for all: a scope that refuses, and who makes room in a full subscription. The rows
 //! only say when to try again, so what cannot be written is learned again by the next step.
 
+use crate::events::log_event;
 use crate::ports::role_assignments::RejectionReason;
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::StepKind;
@@ -129,8 +130,7 @@ fn still_needs(gathered: &GatheredState, plan: &Plan, subscription: &str) -> boo
 }
 
 fn tell_stopped(step: &Step) {
-    tracing::error!(
-        scope = %step.scope, assignment.name = %step.assignment, operation = StepKind::Grant.as_str(),
+    log_event!(SubscriptionFull, scope = %step.scope, assignment.name = %step.assignment, operation = StepKind::Grant.as_str(),
         "the subscription is full and the place that was freed is lost: no further binding moves there until a grant succeeds"
     );
 }

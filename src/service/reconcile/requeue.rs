@@ -1,5 +1,6 @@
 //! When a person is reconciled again after a round: the fate of the request, and what the hint of a leaver keeps.
 
+use crate::events::log_event;
 use crate::rbac::ReasonCode;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, RETRY_MAX, REVOKE_RETRY_MAX, StepKind};
 use crate::rbac::plan::{DeferredStep, Plan, Requeue};
@@ -74,7 +75,7 @@ pub(super) fn while_frozen(
         return again;
     }
     let reason = ReasonCode::BindingsUnreadable.as_str();
-    tracing::warn!(user.id = %gathered.user, reason, "reconcile deferred: the bindings cannot be read");
+    log_event!(WorkDeferred, user.id = %gathered.user, reason, "reconcile deferred: the bindings cannot be read");
     let at = again.map_or(now + FROZEN_RETRY, |again| again.at.min(now + FROZEN_RETRY));
     let takes_away =
         again.is_some_and(|again| again.takes_away) || gathered.request.request.priority.takes_away();

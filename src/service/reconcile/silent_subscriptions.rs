@@ -1,6 +1,7 @@
 //! Which subscriptions give no answer during one tick. Nothing more is sent there until the next one, so that a subscription
 //! that hangs does not take the time of the others.
 
+use crate::events::log_event;
 use crate::id::UserId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,8 @@ impl Heard {
         let silent = self.silent.entry(subscription.to_owned()).or_default();
         silent.insert(user);
         if silent.len() >= IN_A_ROW && self.stopped.insert(subscription.to_owned()) {
-            tracing::warn!(
+            log_event!(
+                SubscriptionSilent,
                 subscription,
                 "ARM gives no answer for a subscription: it is skipped until the next tick"
             );

@@ -1,5 +1,6 @@
 //! Reconciles a few people concurrently, each with a bounded wait.
 
+use crate::events::log_event;
 use crate::id::UserId;
 use crate::service::deferred::log_deferred;
 use crate::service::reconcile::ReconcileOutcome;
@@ -39,10 +40,10 @@ impl ReconcileTick {
                     self.quarantine.record_failure(row, &error);
                 }
                 Some(Err(panicked)) => {
-                    tracing::error!(user.id = %user, error = %panicked, "a reconcile panicked")
+                    log_event!(Panicked, user.id = %user, error = %panicked, "a reconcile panicked")
                 }
                 None => {
-                    tracing::warn!(user.id = %user, "a slow reconcile goes on in the background");
+                    log_event!(WorkDeferred, user.id = %user, "a slow reconcile goes on in the background");
                     round.silent.give_up_on(*user);
                 }
             }

@@ -1,6 +1,7 @@
 //! Overdue revocations: each tick counts the leavers who may have held something for too long, and every process shows the
 //! count.
 
+use crate::events::log_event;
 use crate::ports::connectivity::{Dependency, UnreachableKind};
 use crate::rbac::ReasonCode;
 use crate::service::deferred::log_deferred;
@@ -53,7 +54,7 @@ impl OverdueCount {
             }
             Ok(hint) => (Some(hint.unwanted_since), hint.reason.unwrap_or(ReasonCode::NoReasonLeft).as_str()),
             Err(error) => {
-                tracing::error!(error = %error, "a hint of a leaver cannot be read");
+                log_event!(RowUnreadable, error = %error, "a hint of a leaver cannot be read");
                 (None, UNREADABLE)
             }
         };
@@ -139,7 +140,8 @@ fn log_line(
     }
     let reasons: Vec<String> =
         count.by_reason.iter().map(|(reason, people)| format!("{reason}: {people}")).collect();
-    tracing::error!(
+    log_event!(
+        RevocationsOverdue,
         operation = "revoke",
         people = count.people,
         oldest_s = (now - oldest).whole_seconds(),

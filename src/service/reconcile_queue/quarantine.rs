@@ -3,6 +3,7 @@
 //! Kept in the memory of this process, and nothing depends on it. A process that has just started retries them.
 
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::ports::clock::Clock;
 use crate::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX, pause};
 use crate::service::health::HealthStatus;
@@ -54,7 +55,7 @@ impl Quarantine {
         let kind = row.kind();
         let attempts = rows.get(row.key()).map_or(0, |failed| failed.attempts).saturating_add(1);
         if rows.len() >= ROWS_MAX && attempts == 1 {
-            tracing::error!(row = kind, error = %ErrorChain(error), "a row keeps failing: too many are quarantined already");
+            log_event!(RowSetAside, row = kind, error = %ErrorChain(error), "a row keeps failing: too many are quarantined already");
             return;
         }
         let longest = if row.is_leaver_hint() { REVOKE_RETRY_MAX } else { RETRY_MAX };
@@ -62,8 +63,7 @@ impl Quarantine {
         let failed = Failed { change: row.change().to_owned(), attempts, until: now + pause };
         rows.insert(row.key().to_owned(), failed);
         self.health.quarantined(rows.len(), rows.keys());
-        tracing::error!(
-            row = kind,
+        log_event!(RowSetAside, row = kind,
             attempts,
             pause_s = pause.as_secs(),
             error = %ErrorChain(error),

@@ -2,6 +2,7 @@
 //! Each stage has a share of the time and makes progress in every tick. Its position is stored, and the next tick resumes
 //! there. Safe to run twice and in several processes.
 
+use crate::events::log_event;
 use crate::ports::azure_access::AccessReader;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::service::bindings::active::ActiveBindings;
@@ -100,6 +101,7 @@ impl ReconcileTick {
 
     /// One tick. What it does not reach, the next one does.
     pub async fn run(&self) -> Result<(), StoreError> {
+        let began = self.store().clock.monotonic();
         let mut stopped_at = QueuePosition::default();
         let ended = self.run_stages(&mut stopped_at).await;
         let counted = overdue::count_overdue(self.store(), &self.health, self.overdue_after, &stopped_at);
@@ -108,7 +110,11 @@ impl ReconcileTick {
         }
         self.recount_if_stale().await;
         match ended {
-            Ok(()) => self.health.tick_finished(),
+            Ok(()) => {
+                let took = self.store().clock.monotonic().saturating_sub(began);
+                log_event!(TickDone, duration_ms = took.as_millis() as u64, "a tick is done");
+                self.health.tick_finished();
+            }
             Err(_) => self.health.tick_failed(),
         }
         ended
@@ -261,7 +267,7 @@ impl ReconcileTick {
         let scopes = found.scopes;
         let differences = found.differences;
         let whole = found.outcome() == SweepLeft::Finished;
-        tracing::info!(scopes, differences, whole, "sweep ended: Azure compared with the ledger");
+        log_event!(SweepDone, scopes, differences, whole, "sweep ended: Azure compared with the ledger");
         if whole {
             // Only tidying: where it fails, the sweep is done all the same.
             if let Err(error) = store.forget_old_scope_blocks().await {

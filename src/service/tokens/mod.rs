@@ -3,6 +3,7 @@
 //! Our own trouble is never a 401: an identity provider that hears 401 stops provisioning, revocations included. So a token is
 //! unknown only where a load that began after it arrived did not contain it; while there is no such load, it is undecided.
 
+mod expiry;
 mod refresh;
 mod set;
 

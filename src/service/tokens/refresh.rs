@@ -2,10 +2,12 @@
 //! wait. Guessing tokens cannot flood the vault: loads on demand are rate-limited.
 
 use crate::backoff::Backoff;
+use crate::events::log_event;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::secrets::{SecretError, SecretSource};
 use crate::service::rate_limit::RateLimiter;
+use crate::service::tokens::expiry::ExpiryLog;
 use crate::service::tokens::set::{TokenEntry, TokenSet, choose, is_mislabelled};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,6 +83,7 @@ impl TokenRefresher {
     pub(super) async fn run(&self, held: impl Fn() -> TokenSet, hold: impl Fn(TokenSet)) {
         let mut bucket = RateLimiter::new(BUCKET, 1.0 / REFILL.as_secs_f64());
         let mut pace = Pace { due: self.clock.monotonic(), failures: 0 };
+        let mut expiry = ExpiryLog::default();
         let mut busy_until = pace.due;
         loop {
             let now = self.clock.monotonic();
@@ -108,6 +111,7 @@ impl TokenRefresher {
             let now = self.clock.monotonic();
             let failed = match loaded {
                 Ok(set) if set.is_usable(self.clock.now()) => {
+                    expiry.log(&set, self.clock.now());
                     hold(set);
                     pace = Pace { due: begun + self.spread(EVERY), failures: 0 };
                     None
@@ -115,7 +119,7 @@ impl TokenRefresher {
                 // The vault answered, and no token is valid: an operator is about to put one there.
                 Ok(set) => {
                     hold(set);
-                    tracing::warn!("the vault holds no bearer token that is valid now");
+                    log_event!(NoUsableToken, "the vault holds no bearer token that is valid now");
                     pace.failed(on_time, now + self.pause(pace.failures, Duration::ZERO));
                     None
                 }
@@ -123,7 +127,7 @@ impl TokenRefresher {
                     let pause = self.pause(pace.failures, asked_wait(&error));
                     pace.failed(on_time, now + pause);
                     let failures = pace.failures;
-                    tracing::warn!(error = %error, failures, "the bearer tokens could not be loaded");
+                    log_event!(TokensNotLoaded, error = %error, failures, "the bearer tokens could not be loaded");
                     if let SecretError::Throttled { .. } = error {
                         busy_until = now + pause;
                         pace.due = pace.due.max(busy_until);
@@ -154,7 +158,8 @@ impl TokenRefresher {
         for version in chosen {
             if is_mislabelled(version) {
                 let version = &version.id;
-                tracing::warn!(
+                log_event!(
+                    TokenUnusable,
                     version,
                     "the label of a bearer token cannot be used: it counts as unlabelled"
                 );
@@ -167,7 +172,7 @@ impl TokenRefresher {
             match value.map(|value| TokenEntry::new(version, &value)) {
                 Ok(Ok(entry)) => set.0.push(entry),
                 Ok(Err(error)) => {
-                    tracing::warn!(error = %error, version = version.id, "a version of the bearer token is not used");
+                    log_event!(TokenUnusable, error = %error, version = version.id, "a version of the bearer token is not used");
                 }
                 Err(error) => trouble = Some(error),
             }

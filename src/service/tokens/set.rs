@@ -119,11 +119,16 @@ impl TokenSet {
 
     /// When the last token of some label runs out, the earliest of those.
     pub(super) fn runs_out(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.last_ends(now).into_values().min()
+    }
+
+    /// When the last token of each label runs out. A label of which one never does is left out.
+    pub(super) fn last_ends(&self, now: OffsetDateTime) -> BTreeMap<&str, OffsetDateTime> {
         let mut ends: BTreeMap<&str, Vec<Option<OffsetDateTime>>> = BTreeMap::new();
         for entry in self.0.iter().filter(|entry| entry.is_valid(now)) {
             ends.entry(&entry.label).or_default().push(entry.expires);
         }
-        ends.into_values().filter_map(last_end).min()
+        ends.into_iter().filter_map(|(label, ends)| Some((label, last_end(ends)?))).collect()
     }
 }
 

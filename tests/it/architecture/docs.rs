@@ -37,11 +37,12 @@ const AVOIDED: [&str; 10] = [
     "for ever",
 ];
 /// What can be added by a recipe.
-const RECIPES: [&str; 9] = [
+const RECIPES: [&str; 10] = [
     "a SCIM attribute",
     "a backup role",
     "a kind of audit record",
     "a reason code",
+    "a log event or an alert",
     "a setting",
     "an endpoint",
     "a command or a flag",

@@ -3,6 +3,7 @@
 mod bicep;
 mod compiled_delegation;
 mod compiled_main;
+mod compiled_watch;
 mod package;
 mod scripts;
 mod tables;
@@ -54,7 +55,7 @@ fn evaluate_for<T>(principal: &str, bindings: &str, ask: impl FnOnce(&Evaluation
         ("backup-roles.json", read("infra/backup-roles.json")),
         ("delegation-condition.txt", read("infra/delegation-condition.txt")),
     ]);
-    let parameters = BTreeMap::from([("principalId", json!(principal))]);
+    let parameters = BTreeMap::from([("principalId", json!(principal)), ("workspaceId", json!(""))]);
     ask(&Evaluation { template: &template, files, parameters })
 }
 

@@ -56,6 +56,28 @@ impl Desk {
     }
 }
 
+/// Facts: F-063, F-181.
+#[test]
+fn the_query_that_proves_who_wrote_an_order_is_printed_without_asking_anything() {
+    let order = "01a226d4-e1b4-7b4e-9b71-894553c2a5b9";
+    let orders = |author: &str| {
+        let program = env!("CARGO_BIN_EXE_azure-backup-scim");
+        Command::new(program).args(["orders", "--author", author]).env_clear().output().unwrap()
+    };
+    let printed = String::from_utf8(orders(order).stdout).unwrap();
+    assert!(printed.starts_with("StorageTableLogs\n"), "{printed}");
+    assert_eq!(
+        printed.matches(&format!("has \"{order}\"")).count(),
+        3,
+        "address, key and name of the request"
+    );
+    for column in ["TimeGenerated", "RequesterObjectId", "RequesterUpn", "CallerIpAddress"] {
+        assert!(printed.contains(column), "{column} in {printed}");
+    }
+    // What is no id would become part of the query.
+    assert_eq!(orders("\" or true or \"").status.code(), Some(2));
+}
+
 #[actix_web::test]
 async fn an_operator_revokes_a_person_by_name_and_lifts_that_again() {
     let desk = Desk::open();

@@ -194,6 +194,10 @@ impl Response {
         serde_json::from_str(&self.body).unwrap()
     }
 
+    pub fn text(&self) -> &str {
+        &self.body
+    }
+
     /// A SCIM error of that status, with the headers that every answer has.
     #[track_caller]
     fn assert_error(&self, status: u16) -> Value {

@@ -196,6 +196,7 @@ async fn what_breaks_a_rule_is_not_sent() {
     assert!(chaos.calls().is_empty());
 }
 
+/// Facts: F-181.
 #[tokio::test]
 async fn every_call_is_one_request_and_every_request_is_named_and_dated() {
     let (chaos, tables) = table().await;
@@ -220,6 +221,9 @@ async fn every_call_is_one_request_and_every_request_is_named_and_dated() {
         }
     }
     assert_eq!(calls[1].body.matches("return-no-content").count(), 2);
+    let inserted = calls[0].headers.to_ascii_lowercase();
+    assert!(inserted.contains("x-ms-client-request-id: k\r\n"), "the log says which row: {inserted}");
+    assert_eq!(inserted.matches("x-ms-client-request-id").count(), 1);
 }
 
 /// Facts: F-057.

@@ -164,6 +164,7 @@ pub struct Serve {
     pub base_url: String,
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
+    readers: Vec<thread::JoinHandle<()>>,
 }
 
 impl Serve {
@@ -180,9 +181,11 @@ impl Serve {
             .spawn()
             .expect("the program can be started");
         let lines = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().expect("piped"), lines.clone());
-        collect(child.stderr.take().expect("piped"), lines.clone());
-        let mut serve = Self { base_url: String::new(), child, lines };
+        let readers = vec![
+            collect(child.stdout.take().expect("piped"), lines.clone()),
+            collect(child.stderr.take().expect("piped"), lines.clone()),
+        ];
+        let mut serve = Self { base_url: String::new(), child, lines, readers };
         let ready = until("the program is ready", || serve.line("ready"));
         serve.base_url = ready["base_url"].as_str().unwrap().to_owned();
         serve
@@ -196,6 +199,13 @@ impl Serve {
     /// Everything that it logged so far.
     pub fn lines(&self) -> Vec<Value> {
         self.lines.lock().unwrap().clone()
+    }
+
+    /// Ends it. Everything that it logged.
+    pub fn end(mut self) -> Vec<Value> {
+        self.kill();
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        self.lines()
     }
 
     /// Where it listens, without a path.
@@ -216,13 +226,13 @@ impl Drop for Serve {
     }
 }
 
-fn collect(output: impl Read + Send + 'static, lines: Arc<Mutex<Vec<Value>>>) {
+fn collect(output: impl Read + Send + 'static, lines: Arc<Mutex<Vec<Value>>>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
             lines.lock().unwrap().push(line);
         }
-    });
+    })
 }
 
 /// Polls until there is a value.

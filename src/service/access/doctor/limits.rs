@@ -2,13 +2,9 @@
 
 use super::facts::{DoctorFacts, ScopeFacts, SubscriptionFacts};
 use super::finding::{Finding, Mender};
-use crate::ports::azure_access::LockLevel;
+use crate::ports::azure_access::{ASSIGNMENTS_MANY, ASSIGNMENTS_MAX, LockLevel};
 use crate::rbac::arm_scope::ArmScope;
 
-/// Role assignments that a subscription can hold.
-const ASSIGNMENTS_MAX: usize = 4000;
-/// From here on people should make room.
-const ASSIGNMENTS_MANY: usize = 3200;
 /// From here on nothing should be added.
 const ASSIGNMENTS_FULL: usize = 3800;
 

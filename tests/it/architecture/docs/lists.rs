@@ -4,6 +4,7 @@ use super::{codes, document, files, read, root};
 use crate::support::local_process::LocalProcess;
 use azure_backup_scim::audit::{self, SETTING_CHANGED};
 use azure_backup_scim::bindings::{BINDINGS_MAX, Bindings, FILE_BYTES_MAX, SELECTOR_CHARS_MAX};
+use azure_backup_scim::events::Event;
 use azure_backup_scim::ports::connectivity::{Dependency, UnreachableKind};
 use azure_backup_scim::rbac::ledger::{RETRY_MAX, REVOKE_RETRY_MAX};
 use azure_backup_scim::rbac::{BackupRole, ReasonCode};
@@ -11,10 +12,12 @@ use azure_backup_scim::scim::page::{COUNT_DEFAULT, COUNT_MAX};
 use azure_backup_scim::scim::schema::SCHEMAS;
 use azure_backup_scim::scim::urn;
 use azure_backup_scim::store::members::DIRECT_GROUPS_MAX;
+use regex_lite::Regex;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use tracing::Level;
 
 /// What each entry of the reason codes says.
 const ENTRY: [&str; 4] = ["State", "Cause", "Who can mend it", "How"];
@@ -112,15 +115,44 @@ fn health(address: &str, headers: &str) -> serde_json::Map<String, serde_json::V
     serde_json::from_str(body).unwrap()
 }
 
+/// The sources of the program, without the tests in them, as one text.
+fn sources() -> String {
+    let paths = files(".rs").into_iter().filter(|path| path.starts_with("src/"));
+    let production = |text: String| text.split("#[cfg(test)]\n").next().unwrap().to_owned();
+    paths.map(|path| production(read(&path))).collect()
+}
+
 #[test]
-fn the_messages_that_documents_name_are_logged() {
-    let sources: String =
-        files(".rs").iter().filter(|path| path.starts_with("src/")).map(|path| read(path)).collect();
-    let messages = document("docs/operate.md").section("Logs").first_names();
-    assert!(messages.len() > 10);
-    for message in messages {
-        assert!(sources.contains(&format!("\"{message}\"")), "no line of the log says {message:?}");
+fn the_events_of_the_log_are_documented_each_with_what_to_do() {
+    let operate = document("docs/operate.md");
+    let known = Event::ALL.iter().map(|event| {
+        let level = match event.level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            _ => "information",
+        };
+        format!("[`{event}`](#{}) {level}: {}", event.runbook(), event.meaning())
+    });
+    let rows = operate.section("Logs").rows();
+    assert_same(rows.iter().map(|row| format!("{} {}: {}", row[0], row[1], row[2])), known);
+    let anchors = operate.anchors();
+    for event in Event::ALL {
+        assert!(anchors.iter().any(|anchor| anchor == event.runbook()), "{event}: #{}", event.runbook());
     }
+}
+
+#[test]
+fn each_event_is_written_and_no_warning_or_error_lacks_one() {
+    let sources = sources();
+    let plain = Regex::new(r"tracing::(warn|error)!").unwrap();
+    let found: Vec<&str> = plain.find_iter(&sources).map(|found| found.as_str()).collect();
+    assert_eq!(found, [""; 0], "log_event! of src/events.rs writes them");
+    let written = Regex::new(r"log_event!\(\s*(\w+)").unwrap();
+    let written: BTreeSet<&str> =
+        written.captures_iter(&sources).map(|found| found.get(1).unwrap().as_str()).collect();
+    let unwritten: Vec<_> =
+        Event::ALL.iter().filter(|event| !written.contains(&*format!("{event:?}"))).collect();
+    assert!(unwritten.is_empty(), "no line has the event: {unwritten:?}");
 }
 
 #[test]

@@ -8,14 +8,27 @@ use super::tokens::{Token, is, production, tokens};
 /// Lines of a file, what is compiled only for tests not counted.
 pub const FILE_LINES_MAX: usize = 500;
 
-const DOMAIN: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac"];
-const PORTS: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac", "audit", "orders"];
-const STORE: &[&str] = &["id", "backoff", "error_chain", "scim", "rbac", "audit", "orders", "ports"];
-const SERVICE: &[&str] =
-    &["id", "backoff", "error_chain", "scim", "rbac", "audit", "orders", "ports", "store", "bindings"];
+const DOMAIN: &[&str] = &["id", "backoff", "error_chain", "events", "scim", "rbac"];
+const PORTS: &[&str] = &["id", "backoff", "error_chain", "events", "scim", "rbac", "audit", "orders"];
+const STORE: &[&str] =
+    &["id", "backoff", "error_chain", "events", "scim", "rbac", "audit", "orders", "ports"];
+const SERVICE: &[&str] = &[
+    "id",
+    "backoff",
+    "error_chain",
+    "events",
+    "scim",
+    "rbac",
+    "audit",
+    "orders",
+    "ports",
+    "store",
+    "bindings",
+];
 const ABOVE_SERVICE: &[&str] = &[
     "id",
     "error_chain",
+    "events",
     "scim",
     "rbac",
     "audit",
@@ -32,6 +45,7 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
     ("id", &[]),
     ("backoff", &[]),
     ("error_chain", &[]),
+    ("events", &[]),
     // The time of a line comes from the clock.
     ("telemetry", &[PORTS, &["ports"]]),
     ("scim", &[&["id"]]),

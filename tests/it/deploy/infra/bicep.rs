@@ -257,6 +257,7 @@ impl Parser {
             if self.accept(".") || self.accept(".?") {
                 value = Expression::Member(Box::new(value), self.word());
             } else if !self.new_line() && self.accept("[") {
+                self.accept("?");
                 value = Expression::Index(Box::new(value), Box::new(self.expression()));
                 self.expect("]");
             } else {

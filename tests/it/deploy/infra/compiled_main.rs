@@ -90,13 +90,18 @@ const OPTIONAL: [&str; 8] = [
 const WHERE_GIVEN: &str = "PUBLIC_BASE_URL";
 
 /// Everything that a deployment makes, by type; one more is one more line here and in `docs/deploy.md`.
-const RESOURCES: [(&str, usize); 16] = [
+const RESOURCES: [(&str, usize); 21] = [
     ("Microsoft.Authorization/roleDefinitions", 1),
     ("Microsoft.Insights/components", 1),
-    ("Microsoft.Insights/diagnosticSettings", 1),
+    ("Microsoft.Insights/diagnosticSettings", 2),
+    ("Microsoft.Insights/metricAlerts", 1),
+    ("Microsoft.Insights/scheduledQueryRules", 13),
+    ("Microsoft.Insights/webtests", 1),
+    ("Microsoft.Insights/workbooks", 1),
     ("Microsoft.KeyVault/vaults", 1),
     ("Microsoft.ManagedIdentity/userAssignedIdentities", 1),
     ("Microsoft.OperationalInsights/workspaces", 1),
+    ("Microsoft.OperationalInsights/workspaces/tables", 4),
     ("Microsoft.Resources/resourceGroups", 1),
     ("Microsoft.Storage/storageAccounts", 2),
     ("Microsoft.Storage/storageAccounts/blobServices", 1),
@@ -253,6 +258,7 @@ impl Snapshot {
             "SCIM_BASE_URL": base,
             "SERVICE_CLIENT_ID": "[SERVICE.clientId]",
             "SERVICE_PRINCIPAL_ID": "[SERVICE.principalId]",
+            "WORKSPACE_ID": "Microsoft.OperationalInsights/workspaces/log-SUFFIX",
             "TABLES_ENDPOINT": "[format('https://{0}.table.{1}', 'ststate-SUFFIX', environment().suffixes.storage)]",
         });
         let outputs = &self.0["outputs"];

@@ -118,6 +118,22 @@ fn the_rights_are_a_deployment_of_their_own() {
 }
 
 #[test]
+fn the_activity_log_is_sent_to_the_workspace_where_it_is_watched() {
+    let workspace =
+        "/subscriptions/a/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/log";
+    let watched = [("ACTIVITY_LOG_ALERT", "true"), ("WORKSPACE_ID", workspace)];
+    for (settings, is_sent) in [(&watched[..], true), (&watched[1..], false)] {
+        let cli = Cli::new();
+        let output = cli.run("delegate.sh", &[], &[&PROVISIONED[..], settings].concat());
+        assert!(output.status.success(), "{}", printed(&output));
+        assert_eq!(cli.read("arguments").contains(&format!("workspaceId={workspace}")), is_sent);
+        let by_others = [&PROVISIONED[..], settings, &[("DEPLOY_ROLE_DELEGATION", "false")]].concat();
+        let output = Cli::new().run("delegate.sh", &[], &by_others);
+        assert_eq!(printed(&output).contains(&format!("workspaceId={workspace}")), is_sent);
+    }
+}
+
+#[test]
 fn another_team_gets_the_command_instead() {
     let cli = Cli::new();
     let mut settings = PROVISIONED.to_vec();

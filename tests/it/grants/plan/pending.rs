@@ -66,7 +66,12 @@ fn two_operators() -> (World, Node, [Person; 2], String) {
 }
 
 fn moved_west() -> String {
-    file_of(&[binding("operators", "operators", "Backup Operator", VAULT_WEST)])
+    operators_at(VAULT_WEST)
+}
+
+/// A file that binds the operators at a scope.
+pub fn operators_at(scope: &str) -> String {
+    file_of(&[binding("operators", "operators", "Backup Operator", scope)])
 }
 
 fn hash_of(node: &Node, file: &str) -> String {

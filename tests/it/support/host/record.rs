@@ -128,6 +128,7 @@ impl OpenCall {
         }
     }
 
+    /// Facts: F-187.
     pub fn finish(&mut self, success: bool) {
         if let Some(mut call) = self.call.take() {
             call.duration = self.started.elapsed();
