@@ -2,6 +2,10 @@
 //!
 //! In Azure they are the app's settings, which the Functions host hands down as environment variables.
 
+mod audit;
+
+pub use audit::{AuditConfig, HeadsContainer, audit_heads};
+
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
@@ -54,6 +58,7 @@ pub struct Config {
     pub bindings_file: PathBuf,
     /// A revocation that waits for longer is overdue, and degrades the health check.
     pub revocation_overdue: Duration,
+    pub audit: AuditConfig,
 }
 
 /// The settings of an operator's command: where the state is, and with which identity it is read.
@@ -246,6 +251,7 @@ impl Reader<'_> {
         let arm = self.endpoint("ARM_ENDPOINT", Some(ARM_ENDPOINT), ARM_ENDPOINT);
         let credential = self.credential();
         let revocation_overdue = self.revocation_overdue();
+        let audit = self.audit();
         let config = Config {
             handler_port: handler_port?,
             public_origin: public_origin?,
@@ -258,6 +264,7 @@ impl Reader<'_> {
             credential: credential?,
             bindings_file: self.bindings_file(),
             revocation_overdue: revocation_overdue?,
+            audit: audit?,
         };
         self.check_static_token(&config);
         Some(config)
@@ -415,6 +422,9 @@ impl Reader<'_> {
             TablesAccount::ConnectionString(_) => None,
         };
         let mut shown_to = [Some(&config.vault), Some(&config.arm), tables].into_iter().flatten();
+        if let Some(heads) = &config.audit.heads {
+            self.check_heads_token(heads);
+        }
         if !shown_to.all(Endpoint::is_simulated) {
             self.mistake::<()>(
                 "AZURE_STATIC_TOKEN",
