@@ -4,7 +4,7 @@
 
 mod audit;
 
-pub use audit::{AuditConfig, HeadsContainer, audit_heads};
+pub use audit::{AuditConfig, HeadsContainer};
 
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
@@ -188,6 +188,14 @@ pub fn service_principal(variables: &BTreeMap<String, String>) -> Result<Option<
     reader.done(id)
 }
 
+/// The container of the audit's heads, for a command that reads them.
+pub fn audit_heads(variables: &BTreeMap<String, String>) -> Result<Option<HeadsContainer>, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let heads = audit::heads(|name| reader.get(name));
+    let heads = heads.or_else(|(variable, what)| reader.mistake(variable, what).ok_or(())).ok();
+    reader.done(heads)
+}
+
 impl Config {
     /// Reads settings by name, as environment variables have them. An empty one counts as left out.
     pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
@@ -285,6 +293,20 @@ impl Reader<'_> {
             Some(Ok(port @ 1..)) => Some(Some(port)),
             Some(_) => self.mistake("FUNCTIONS_CUSTOMHANDLER_PORT", "must be a port, as 41123"),
         }
+    }
+
+    fn audit(&mut self) -> Option<AuditConfig> {
+        let heads = audit::heads(|name| self.get(name));
+        let months = audit::retention_months(|name| self.get(name));
+        let heads = match heads {
+            Ok(heads) => Some(heads),
+            Err((variable, what)) => self.mistake(variable, what),
+        };
+        let retention_months = match months {
+            Ok(months) => Some(months),
+            Err((variable, what)) => self.mistake(variable, what),
+        };
+        Some(AuditConfig { heads: heads?, retention_months: retention_months? })
     }
 
     fn public_origin(&mut self) -> Option<Option<String>> {
@@ -422,9 +444,6 @@ impl Reader<'_> {
             TablesAccount::ConnectionString(_) => None,
         };
         let mut shown_to = [Some(&config.vault), Some(&config.arm), tables].into_iter().flatten();
-        if let Some(heads) = &config.audit.heads {
-            self.check_heads_token(heads);
-        }
         if !shown_to.all(Endpoint::is_simulated) {
             self.mistake::<()>(
                 "AZURE_STATIC_TOKEN",

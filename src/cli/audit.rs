@@ -1,12 +1,12 @@
 //! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
 
 mod bindings_change;
+mod day_argument;
 mod export;
 mod heads;
 mod verify;
 
 use crate::app::SystemClock;
-use crate::audit::chain::parse_day;
 use crate::audit::{self, ChangeCause, RecordedChange, SETTING_CHANGED};
 use crate::bindings::Bindings;
 use crate::cli::exit::EXIT_FINDINGS;
@@ -25,7 +25,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 
 /// Records per read.
 const PAGE_RECORDS: usize = 1000;
@@ -102,15 +102,6 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Some(Command::Export(arguments)) => export::run(arguments),
         Some(Command::Verify(arguments)) => verify::run(arguments),
     }
-}
-
-/// A day of the chain, where one is given.
-fn parse_day_argument(argument: &str, text: Option<&str>) -> Result<Option<Date>, OperatorError> {
-    let parse = |text: &str| {
-        let mistake = || format!("--{argument} {text:?} is not a day; an example: 2026-11-25");
-        parse_day(text).ok_or_else(|| OperatorError::Usage(mistake()))
-    };
-    text.map(parse).transpose()
 }
 
 fn run_list(arguments: &ListArguments) -> ExitCode {

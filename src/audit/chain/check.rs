@@ -2,9 +2,8 @@
 //! records.
 
 use super::digest::RecordHash;
-use super::finding::{ChainFinding, FindingKind};
+use super::finding::{ChainFinding, FindingKind, VerifyError};
 use super::head::AuditHead;
-use super::verify::VerifyError;
 use std::io;
 use time::Date;
 

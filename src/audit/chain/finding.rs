@@ -1,6 +1,7 @@
 //! What a verification found first.
 
 use std::fmt;
+use std::io;
 use time::Date;
 
 /// What is wrong at a place of the chain.
@@ -43,6 +44,21 @@ pub struct ChainFinding {
 impl ChainFinding {
     pub(super) fn of_head(kind: FindingKind, number: u64) -> Self {
         Self { kind, record: None, head: Some(number), day: None, line: None, missing: 0 }
+    }
+}
+
+/// Why a verification ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error("{0}")]
+    Finding(ChainFinding),
+    #[error("cannot read")]
+    Read(#[from] io::Error),
+}
+
+impl From<ChainFinding> for VerifyError {
+    fn from(finding: ChainFinding) -> Self {
+        VerifyError::Finding(finding)
     }
 }
 

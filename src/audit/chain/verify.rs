@@ -2,7 +2,7 @@
 
 use super::check::{GoneBecause, HeadSource, HeadSummary};
 use super::digest::RecordHash;
-use super::finding::{ChainFinding, FindingKind};
+use super::finding::{ChainFinding, FindingKind, VerifyError};
 use super::head::{AuditHead, HeadEntry, is_op};
 use std::io;
 
@@ -34,21 +34,6 @@ pub struct VerifiedRecords {
     pub expired: u64,
     /// Records that are not in the file, and were lost in a restore.
     pub lost: u64,
-}
-
-/// Why a verification ended before its end.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    #[error("{0}")]
-    Finding(ChainFinding),
-    #[error("cannot read")]
-    Read(#[from] io::Error),
-}
-
-impl From<ChainFinding> for VerifyError {
-    fn from(finding: ChainFinding) -> Self {
-        VerifyError::Finding(finding)
-    }
 }
 
 /// Compares the lines with what `summary`, the answer of [`super::check_heads`], and the heads list.

@@ -1,6 +1,6 @@
 //! `audit export`: the sealed records in their official order, for a verification that needs nothing of the service.
 
-use super::parse_day_argument;
+use super::day_argument::parse_day_argument;
 use crate::audit::chain::head_file;
 use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::service::audit::export::{ExportError, Exported, ExportedDays, export};

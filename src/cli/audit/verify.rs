@@ -1,7 +1,7 @@
 //! `audit verify`: whether an exported file is what was sealed. It needs the file and the heads, and nothing else.
 
+use super::day_argument::parse_day_argument;
 use super::heads::{HeadFolder, HeadsFrom, copy_heads};
-use super::parse_day_argument;
 use crate::audit::chain::{
     ChainFinding, HeadSummary, VerifiedRecords, VerifyError, check_heads, format_day, verify_records,
 };
