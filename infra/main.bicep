@@ -145,6 +145,21 @@ param identityAdminPrincipalId string = ''
 ])
 param identityAdminPrincipalType string = 'Group'
 
+@description('Months that audit records are kept. Their heads stay.')
+param auditRetentionMonths string = '13'
+
+@description('Whether the policy that keeps the heads of the audit can still be taken away. A lock is final: infra/lock-heads.sh makes it after the deployment.')
+@allowed([
+  'unlocked'
+  'locked'
+])
+param auditHeadsPolicy string = 'unlocked'
+
+@description('Days that a head of the audit can be neither changed nor deleted.')
+@minValue(1)
+@maxValue(146000)
+param auditHeadsDays int = 400
+
 var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
@@ -193,6 +208,8 @@ module stateStorage 'app/state-storage.bicep' = {
     identityAdminPrincipalId: identityAdminPrincipalId
     identityAdminPrincipalType: identityAdminPrincipalType
     workspaceId: monitoring.outputs.workspaceId
+    headsPolicy: auditHeadsPolicy
+    headsDays: auditHeadsDays
   }
 }
 
@@ -239,6 +256,9 @@ module functionApp 'app/function-app.bicep' = {
     tableName: stateStorage.outputs.tableName
     ordersTableName: stateStorage.outputs.ordersTableName
     requestsTableName: stateStorage.outputs.requestsTableName
+    headsEndpoint: stateStorage.outputs.blobEndpoint
+    headsContainer: stateStorage.outputs.headsContainer
+    auditRetentionMonths: auditRetentionMonths
     vaultUrl: keyVault.outputs.url
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     scimTenant: scimTenant
@@ -293,6 +313,11 @@ output FUNCTION_APP_NAME string = functionApp.outputs.name
 output KEY_VAULT_NAME string = keyVault.outputs.name
 @description('For the commands on the machine of an auditor or an operator.')
 output TABLES_ENDPOINT string = stateStorage.outputs.tablesEndpoint
+@description('For `audit verify`, and for lock-heads.sh.')
+output AUDIT_HEADS_ENDPOINT string = stateStorage.outputs.blobEndpoint
+output AUDIT_HEADS_CONTAINER string = stateStorage.outputs.headsContainer
+output AUDIT_HEADS_ACCOUNT string = stateStorage.outputs.accountName
+output AUDIT_HEADS_DAYS int = auditHeadsDays
 output SERVICE_CLIENT_ID string = identity.outputs.clientId
 @description('For delegation.bicep, where the activity log is watched.')
 output WORKSPACE_ID string = monitoring.outputs.workspaceId

@@ -4,7 +4,8 @@ mod remote_clients;
 
 pub use remote_clients::{
     AzureClients, ConnectError, OperatorAccess, arm, connect, operator_access, operator_access_reader,
-    operator_assignments, operator_directory, operator_secret_keeper, operator_secrets, tables,
+    operator_assignments, operator_directory, operator_heads, operator_secret_keeper, operator_secrets,
+    tables,
 };
 #[cfg(feature = "local")]
 pub use remote_clients::{
@@ -21,6 +22,7 @@ use crate::ports::connectivity::Connectivity;
 use crate::ports::ids::IdSource;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::TableOps;
+use crate::service::audit::seal::{AuditKeeping, AuditSealer};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
 use crate::service::orders::Orders;
@@ -29,7 +31,7 @@ use crate::service::provisioning::ProvisioningDeps;
 use crate::service::reconcile::{EffectLimits, Reconciler};
 use crate::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
 use crate::service::reconcile_queue::overdue;
-use crate::service::reconcile_queue::tick::{AzureEnds, ReconcileTick, TickLimits};
+use crate::service::reconcile_queue::tick::{AzureEnds, ReconcileTick, TickLimits, TickStages};
 use crate::service::request_log::RequestLog;
 use crate::service::tokens::BearerTokens;
 use crate::store::StateStore;
@@ -46,6 +48,7 @@ use tokio::net::TcpSocket;
 pub use crate::adapters::clock::SystemClock;
 #[cfg(feature = "local")]
 pub use crate::adapters::control_client::{ControlClient, ControlClientError};
+pub use crate::adapters::folder_archive::FolderArchive;
 pub use crate::adapters::ids::RandomIds;
 pub use crate::adapters::tables::{
     AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError,
@@ -84,6 +87,7 @@ pub struct ServiceDeps {
     pub effect_limits: EffectLimits,
     pub inline: InlineLimits,
     pub tick: TickLimits,
+    pub audit: AuditKeeping,
 }
 
 /// A service, ready to be served.
@@ -176,13 +180,14 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         parts.assignments.clone(),
         health.clone(),
     );
+    let sealer = AuditSealer::new(store.clone(), parts.audit, health.clone());
     let tick = Arc::new(ReconcileTick::new(
         store.clone(),
         reconciler,
         active_bindings.clone(),
         health.clone(),
         AzureEnds { assignments: parts.assignments, reader: parts.access },
-        orders,
+        TickStages { orders, sealer },
         parts.tick,
     ));
     BackupScim {

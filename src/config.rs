@@ -2,6 +2,10 @@
 //!
 //! In Azure they are the app's settings, which the Functions host hands down as environment variables.
 
+mod audit;
+
+pub use audit::{AuditConfig, HeadsContainer};
+
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
@@ -54,6 +58,7 @@ pub struct Config {
     pub bindings_file: PathBuf,
     /// A revocation that waits for longer is overdue, and degrades the health check.
     pub revocation_overdue: Duration,
+    pub audit: AuditConfig,
 }
 
 /// The settings of an operator's command: where the state is, and with which identity it is read.
@@ -191,6 +196,14 @@ pub fn service_principal(variables: &BTreeMap<String, String>) -> Result<Option<
     reader.done(id)
 }
 
+/// The container of the audit's heads, for a command that reads them.
+pub fn audit_heads(variables: &BTreeMap<String, String>) -> Result<Option<HeadsContainer>, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let heads = audit::heads(|name| reader.get(name));
+    let heads = heads.or_else(|(variable, what)| reader.mistake(variable, what).ok_or(())).ok();
+    reader.done(heads)
+}
+
 impl Config {
     /// Reads settings by name, as environment variables have them. An empty one counts as left out.
     pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
@@ -254,6 +267,7 @@ impl Reader<'_> {
         let arm = self.endpoint("ARM_ENDPOINT", Some(ARM_ENDPOINT), ARM_ENDPOINT);
         let credential = self.credential();
         let revocation_overdue = self.revocation_overdue();
+        let audit = self.audit();
         let config = Config {
             handler_port: handler_port?,
             public_origin: public_origin?,
@@ -266,6 +280,7 @@ impl Reader<'_> {
             credential: credential?,
             bindings_file: self.bindings_file(),
             revocation_overdue: revocation_overdue?,
+            audit: audit?,
         };
         self.check_static_token(&config);
         Some(config)
@@ -286,6 +301,20 @@ impl Reader<'_> {
             Some(Ok(port @ 1..)) => Some(Some(port)),
             Some(_) => self.mistake("FUNCTIONS_CUSTOMHANDLER_PORT", "must be a port, as 41123"),
         }
+    }
+
+    fn audit(&mut self) -> Option<AuditConfig> {
+        let heads = audit::heads(|name| self.get(name));
+        let months = audit::retention_months(|name| self.get(name));
+        let heads = match heads {
+            Ok(heads) => Some(heads),
+            Err((variable, what)) => self.mistake(variable, what),
+        };
+        let retention_months = match months {
+            Ok(months) => Some(months),
+            Err((variable, what)) => self.mistake(variable, what),
+        };
+        Some(AuditConfig { heads: heads?, retention_months: retention_months? })
     }
 
     fn public_origin(&mut self) -> Option<Option<String>> {

@@ -91,6 +91,12 @@ events! {
     RowInconsistent => "row-inconsistent", ERROR, "a-row-cannot-be-read";
     /// A row of the request log was left out.
     RequestLogIncomplete => "request-log-incomplete", WARN, "a-row-cannot-be-read";
+    /// What was sealed of the audit is not what the table or the container holds.
+    AuditDamaged => "audit-damaged", ERROR, "verify-the-audit";
+    /// A head of the audit was taken from the container: the table is older, as after a restore.
+    AuditHeadAdopted => "audit-head-adopted", WARN, "verify-the-audit";
+    /// The container of the audit's heads is not reached.
+    AuditHeadsAway => "audit-heads-away", WARN, "verify-the-audit";
     /// More groups share a value that a binding selects than are read.
     SelectorShared => "selector-shared", ERROR, "a-binding-gives-nothing-new";
     /// Requests without a valid bearer token were refused: their count since the last such line.

@@ -12,6 +12,7 @@ use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::scim::{
     DecidingAttributes, Filter, GroupInput, PatchRequest, Projection, Resource, ResourceType, UserInput,
 };
+use azure_backup_scim::service::audit::seal::AuditKeeping;
 use azure_backup_scim::service::ScimCaller;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
@@ -112,6 +113,7 @@ fn service() -> BackupScim {
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: Duration::from_secs(900) },
+        audit: AuditKeeping::default(),
     })
 }
 

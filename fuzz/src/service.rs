@@ -9,6 +9,7 @@ use azure_backup_scim::ports::ids::IdSource;
 use azure_backup_scim::ports::tables::{
     ETag, KeyRange, RowPage, TableAnswer, TableError, TableOps, TableRow, TableWrite,
 };
+use azure_backup_scim::service::audit::seal::AuditKeeping;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
@@ -127,6 +128,7 @@ pub fn on(tables: Arc<dyn TableOps>, ids: Arc<dyn IdSource>) -> BackupScim {
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: Duration::from_secs(900) },
+        audit: AuditKeeping::default(),
     })
 }
 

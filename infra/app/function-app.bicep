@@ -16,6 +16,9 @@ param tablesEndpoint string
 param tableName string
 param ordersTableName string
 param requestsTableName string
+param headsEndpoint string
+param headsContainer string
+param auditRetentionMonths string
 param vaultUrl string
 param applicationInsightsName string
 param scimTenant string
@@ -111,6 +114,9 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     TABLES_TABLE: tableName
     ORDERS_TABLE: ordersTableName
     REQUESTS_TABLE: requestsTableName
+    AUDIT_HEADS_ENDPOINT: headsEndpoint
+    AUDIT_HEADS_CONTAINER: headsContainer
+    AUDIT_RETENTION_MONTHS: auditRetentionMonths
     KEY_VAULT_URL: vaultUrl
     BEARER_TOKEN_SECRET: 'scim-bearer-token'
     SCIM_TENANT: scimTenant

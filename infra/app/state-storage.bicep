@@ -1,5 +1,5 @@
 // The service's state in one table, the operators' orders in another, and in a third the requests of identity providers that
-// left no audit record. Apart from the host's storage, so that whoever may
+// left no audit record; and the heads of the sealed audit in a container that keeps them. Apart from the host's storage, so that whoever may
 // deploy code cannot write state. There is no shared key: the storage account's own log names every caller.
 param name string
 param location string
@@ -46,6 +46,16 @@ param identityAdminPrincipalId string
 ])
 param identityAdminPrincipalType string
 
+@description('Whether the container of the audit\'s heads may still lose its policy. Where it is locked, this deployment leaves the policy alone.')
+@allowed([
+  'unlocked'
+  'locked'
+])
+param headsPolicy string
+
+@description('Days that a head can be neither changed nor deleted.')
+param headsDays int
+
 @description('The Log Analytics workspace that keeps who wrote and deleted rows.')
 param workspaceId string
 
@@ -53,6 +63,11 @@ param workspaceId string
 var contributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3')
 // Storage Table Data Reader.
 var reader = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '76199698-9eea-4c19-bc75-cec21354c6b6')
+
+// Storage Blob Data Contributor.
+var blobContributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'ba92f5b4-2d11-453d-a403-e96b0029c9fe')
+// Storage Blob Data Reader.
+var blobReader = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1')
 
 var resourceGroupId = resourceGroup().id
 
@@ -114,6 +129,50 @@ resource orders 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-
 resource requests 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = {
   parent: tables
   name: 'requests'
+}
+
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' = {
+  parent: account
+  name: 'default'
+}
+
+resource heads 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
+  parent: blobs
+  name: 'audit-heads'
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
+// Of the container as a whole: a head that is there is never written again. An update of a locked policy would be refused.
+resource headsKept 'Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2025-06-01' = if (headsPolicy == 'unlocked') {
+  parent: heads
+  name: 'default'
+  properties: {
+    immutabilityPeriodSinceCreationInDays: headsDays
+    allowProtectedAppendWrites: false
+  }
+}
+
+// At the container alone.
+resource headsAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(heads.id, servicePrincipalId, blobContributor)
+  scope: heads
+  properties: {
+    roleDefinitionId: blobContributor
+    principalId: servicePrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource headsReaderAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(readerPrincipalId)) {
+  name: guid(heads.id, readerPrincipalId, blobReader)
+  scope: heads
+  properties: {
+    roleDefinitionId: blobReader
+    principalId: readerPrincipalId
+    principalType: readerPrincipalType
+  }
 }
 
 // At the table, not at the account: the service can neither make tables nor touch other ones.
@@ -222,6 +281,9 @@ resource callers 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 }
 
 output tablesEndpoint string = 'https://${account.name}.table.${environment().suffixes.storage}'
+output accountName string = account.name
+output blobEndpoint string = 'https://${account.name}.blob.${environment().suffixes.storage}'
+output headsContainer string = heads.name
 output tableName string = scim.name
 output ordersTableName string = orders.name
 output requestsTableName string = requests.name

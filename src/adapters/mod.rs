@@ -1,6 +1,7 @@
 //! The ports against the real Azure. Only this folder uses the Azure SDK, and nothing here knows a use case.
 
 pub mod arm;
+pub mod blob_archive;
 pub mod call_observer;
 pub mod clock;
 #[cfg(feature = "local")]
@@ -9,6 +10,7 @@ pub mod control_client;
 pub(crate) mod control_tables;
 pub mod credential;
 pub(crate) mod endpoint;
+pub mod folder_archive;
 pub mod graph;
 mod guarded;
 pub mod ids;

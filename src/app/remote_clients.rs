@@ -3,6 +3,7 @@
 
 use crate::adapters::RestError;
 use crate::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
+use crate::adapters::blob_archive::{BlobArchive, BlobArchiveOptions};
 use crate::adapters::call_observer::CallObserver;
 use crate::adapters::clock::SystemClock;
 #[cfg(feature = "local")]
@@ -17,12 +18,13 @@ use crate::adapters::key_vault::{KeyVault, KeyVaultError};
 use crate::adapters::tables::{
     AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError, TablesOptions,
 };
-use crate::config::{self, Config, OperatorConfig};
+use crate::config::{self, Config, HeadsContainer, OperatorConfig};
 use crate::error_chain::ErrorChain;
 use crate::events::log_event;
 use crate::ports::azure_access::{AccessReader, DirectoryReader};
 use crate::ports::clock::Clock;
 use crate::ports::connectivity::{Connectivity, Dependency};
+use crate::ports::head_archive::HeadArchive;
 use crate::ports::ids::IdSource;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::secrets::{SecretKeeper, SecretSource};
@@ -55,6 +57,8 @@ pub struct AzureClients {
     pub requests: RequestTable,
     pub arm: Arc<ArmRoleAssignments>,
     pub secrets: Arc<dyn SecretSource>,
+    /// Where the heads of the audit go, if anywhere.
+    pub heads: Option<Arc<dyn HeadArchive>>,
     /// Completes when the tables exist. In Azure the deployment has created them.
     pub table_is_made: BoxFuture<'static, ()>,
     /// How their calls end.
@@ -74,6 +78,8 @@ pub enum ConnectError {
     Vault(#[from] KeyVaultError),
     #[error("cannot use TABLES_CONNECTION_STRING")]
     ConnectionString(#[from] ConnectionStringError),
+    #[error("cannot use AUDIT_HEADS_ENDPOINT")]
+    Heads(#[source] RestError),
     #[error("cannot use the settings of the tables")]
     Tables(#[from] TablesClientError),
 }
@@ -105,7 +111,10 @@ pub fn connect(
             })
         }
     };
+    let heads =
+        config.audit.heads.as_ref().map(|heads| heads_in(heads, credential.clone(), clock)).transpose()?;
     Ok(AzureClients {
+        heads,
         arm: Arc::new(arm_with(&config.arm, credential.clone(), clock.clone(), observer(Dependency::Arm))?),
         secrets: Arc::new(KeyVault::new(&config.vault, credential, observer(Dependency::KeyVault))?),
         orders: OrderTable::new(orders, config.tenant.clone()),
@@ -134,6 +143,24 @@ fn token_scope(endpoint: &Endpoint, public: &str) -> String {
         true => public.to_owned(),
         false => format!("{endpoint}/.default"),
     }
+}
+
+fn heads_in(
+    heads: &HeadsContainer,
+    credential: BuiltCredential,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn HeadArchive>, ConnectError> {
+    let address = format!("{}/{}", heads.endpoint, heads.container);
+    let options = BlobArchiveOptions { credential, clock: clock.clone(), transport: None };
+    Ok(Arc::new(BlobArchive::at(&address, options).map_err(ConnectError::Heads)?))
+}
+
+/// The heads of the audit, as the operator may read them. Makes no call yet.
+pub fn operator_heads(
+    config: &OperatorConfig,
+    heads: &HeadsContainer,
+) -> Result<Arc<dyn HeadArchive>, ConnectError> {
+    heads_in(heads, config.credential.clone().build()?, &(Arc::new(SystemClock::new()) as Arc<dyn Clock>))
 }
 
 /// What a command of an operator uses: the state and the request log, which it only reads, and the table of orders.

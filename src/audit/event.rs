@@ -362,6 +362,23 @@ audit_kinds! {
         principal: PrincipalId = "principal",
     } => setting("pin of user {person}", "{principal}", "");
 
+    /// The records of all heads of the audit up to one are deleted because of their age, once this one is sealed.
+    AuditExpired = "audit-expired" {
+        through_head: i64 = "throughHead",
+        through_day: String = "throughDay",
+        /// How long records are kept.
+        months: i64 = "months",
+    } => sentence(format!("records up to head {through_head} of {through_day}: older than {months} months"));
+
+    /// The state was restored from an export. What was committed after the export began may be lost.
+    StateRestored = "state-restored" {
+        /// When the export began, by the clock of the table service.
+        exported: String = "exported",
+        rows: i64 = "rows",
+        /// The SHA-256 of the export.
+        hash: String = "hash",
+    } => sentence(format!("{rows} rows of the export of {exported}, {hash}"));
+
     /// A binding's selector was pinned to a group, by the attribute that it matches.
     SelectorPinned = "selector-pinned" {
         attribute: &'static str = "attribute",

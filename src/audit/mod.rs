@@ -4,6 +4,7 @@
 //! table of everything that is recorded. People are named by SCIM id only; names and addresses are kept in a row of
 //! their own that can be erased.
 
+pub mod chain;
 mod event;
 mod field;
 mod kind;

@@ -50,7 +50,7 @@ fn bindings(names: &[&str]) -> Vec<BindingName> {
 
 /// A change of every kind, and more than one where the kind has more than one wording.
 fn changes() -> Vec<AuditEvent> {
-    [resources(), members(), effects(), waits(), settings(), orders(), breakers(), seen()].concat()
+    [resources(), members(), effects(), waits(), settings(), orders(), breakers(), seen(), chain()].concat()
 }
 
 fn resources() -> Vec<AuditEvent> {
@@ -253,6 +253,14 @@ fn breakers() -> Vec<AuditEvent> {
         },
         AuditEvent::BatchDecided { batch, decision: "released" },
         AuditEvent::BatchDecided { batch, decision: "rejected" },
+    ]
+}
+
+fn chain() -> Vec<AuditEvent> {
+    let hash = "0011223344556677889900112233445566778899001122334455667788990011".to_owned();
+    vec![
+        AuditEvent::AuditExpired { through_head: 29, through_day: "2025-10-30".to_owned(), months: 13 },
+        AuditEvent::StateRestored { exported: "2026-11-25T12:00:00Z".to_owned(), rows: 1234, hash },
     ]
 }
 

@@ -1,6 +1,10 @@
 //! `audit`: reads audit records while the service runs, with the operator's own rights, and changes nothing.
 
 mod bindings_change;
+mod day_argument;
+mod export;
+mod heads;
+mod verify;
 
 use crate::app::SystemClock;
 use crate::audit::{self, ChangeCause, RecordedChange, SETTING_CHANGED};
@@ -29,7 +33,24 @@ const PAGE_RECORDS: usize = 1000;
 const OPENED_MAX: usize = 10_000;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    list: ListArguments,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Write the sealed records into a file, in the order in which they were sealed.
+    Export(export::ExportArguments),
+    /// Verify an exported file with the heads of the audit, and name the first record that is not as it was sealed.
+    Verify(verify::VerifyArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArguments {
     /// Start: 2026-11-25, 2026-11-25T12:00:00Z, or back from now as 90m, 24h, 7d. [default: 24h, or the time of --op]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -76,6 +97,14 @@ enum FilterError {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
+    match &arguments.command {
+        None => run_list(&arguments.list),
+        Some(Command::Export(arguments)) => export::run(arguments),
+        Some(Command::Verify(arguments)) => verify::run(arguments),
+    }
+}
+
+fn run_list(arguments: &ListArguments) -> ExitCode {
     run_command(async {
         let mut filter = filter(arguments, SystemClock::new().now())
             .map_err(|error| OperatorError::Usage(error.to_string()))?;
@@ -96,8 +125,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Whether an empty answer means that what was asked for is not there, not that nothing happened.
-fn is_narrowed(arguments: &Arguments) -> bool {
-    let Arguments { since, until, person, group, kinds, actor, cause, op, .. } = arguments;
+fn is_narrowed(arguments: &ListArguments) -> bool {
+    let ListArguments { since, until, person, group, kinds, actor, cause, op, .. } = arguments;
     let texts = [since, until, person, group, actor, cause, op];
     texts.iter().any(|text| text.is_some()) || !kinds.is_empty()
 }
@@ -137,7 +166,7 @@ fn kind_names() -> Vec<&'static str> {
 async fn list(
     names: &mut KnownNames<'_>,
     mut filter: AuditFilter,
-    arguments: &Arguments,
+    arguments: &ListArguments,
 ) -> Result<bool, OperatorError> {
     let mut out = io::stdout().lock();
     let mut after = filter.begin();
@@ -224,7 +253,7 @@ fn report_none(json: bool) {
     }
 }
 
-fn filter(arguments: &Arguments, now: OffsetDateTime) -> Result<AuditFilter, FilterError> {
+fn filter(arguments: &ListArguments, now: OffsetDateTime) -> Result<AuditFilter, FilterError> {
     let time = |argument, text: &str| {
         parse_time(text, now).ok_or_else(|| FilterError::Time { argument, text: text.to_owned() })
     };

@@ -5,10 +5,11 @@ use crate::app::ControlClientError;
 use crate::app::{self, ConnectError, OperatorAccess};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::cli::suggest::people_like;
-use crate::config::{self, ConfigError, OperatorConfig};
+use crate::config::{self, ConfigError, HeadsContainer, OperatorConfig};
 use crate::error_chain::escape_control;
 use crate::id::PrincipalId;
 use crate::ports::azure_access::{AccessReader, DirectoryReader};
+use crate::ports::head_archive::ArchiveError;
 use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::secrets::SecretSource;
 use crate::service::access::parity::assigned::AssignedError;
@@ -65,6 +66,10 @@ pub(super) enum OperatorError {
     Bindings,
     #[error("cannot read the identity provider's list")]
     Assigned(#[source] AssignedError),
+    #[error("cannot read the heads of the audit")]
+    Archive(#[source] ArchiveError),
+    #[error("head {number} of the audit cannot be read")]
+    Head { number: u64 },
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
@@ -158,6 +163,16 @@ impl OperatorArguments {
         let Some((vault, secret)) = vault else { return Ok(None) };
         let secrets = app::operator_secrets(&config, &vault).map_err(OperatorError::Connect)?;
         Ok(Some(TokenVault { secrets, secret }))
+    }
+
+    /// The container of the audit's heads, where the environment names it.
+    pub(super) fn heads(&self) -> Result<Option<(OperatorConfig, HeadsContainer)>, OperatorError> {
+        #[cfg(feature = "local")]
+        if self.control_url.is_some() {
+            return Ok(None);
+        }
+        let (config, heads) = self.config_and(config::audit_heads)?;
+        Ok(heads.map(|heads| (config, heads)))
     }
 
     /// Whether a running `local` is asked.

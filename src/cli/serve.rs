@@ -11,6 +11,7 @@ use crate::error_chain::ErrorChain;
 use crate::events::log_event;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
+use crate::service::audit::seal::AuditKeeping;
 use crate::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
 use crate::service::reconcile::EffectLimits;
 use crate::service::reconcile_queue::inline::InlineLimits;
@@ -131,6 +132,7 @@ impl Ready {
             effect_limits: EffectLimits::default(),
             inline: InlineLimits::default(),
             tick: TickLimits { deadline: TICK_DEADLINE, overdue_after: config.revocation_overdue },
+            audit: AuditKeeping { archive: ends.heads, retention_months: config.audit.retention_months },
         })
         .announcing_cursors(config.announce_cursors);
         let bundled = BundledBindings::new(service.store.clone(), service.active_bindings.clone());

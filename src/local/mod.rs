@@ -11,11 +11,12 @@ mod simulated_clock;
 mod state_folder;
 mod table_service;
 
-use crate::app::{self, DEGRADED, HealthProbe, RandomIds, ServiceDeps, SystemClock, inspect};
+use crate::app::{self, DEGRADED, FolderArchive, HealthProbe, RandomIds, ServiceDeps, SystemClock, inspect};
 use crate::bindings::{self, Bindings, BindingsError};
 use crate::engine::{EngineError, TableEngine};
 use crate::ports::clock::Clock;
 use crate::ports::tables::TableOps;
+use crate::service::audit::seal::AuditKeeping;
 use crate::service::bindings::active::ActivateError;
 use crate::service::reconcile::EffectLimits;
 use crate::service::reconcile_queue::inline::InlineLimits;
@@ -215,6 +216,10 @@ async fn start(
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: OVERDUE_AFTER },
+        audit: AuditKeeping {
+            archive: Some(Arc::new(FolderArchive::new(state.heads_folder()))),
+            ..AuditKeeping::default()
+        },
     })
     .announcing_cursors(options.announce_cursors);
     // The slot is new, so it is empty.

@@ -67,6 +67,11 @@ impl StateFolder {
         self.folder.join("tables.redb")
     }
 
+    /// The heads of the audit.
+    pub fn heads_folder(&self) -> PathBuf {
+        self.folder.join("audit-heads")
+    }
+
     /// The simulated Azure's state.
     pub fn azure_file(&self) -> PathBuf {
         self.folder.join("azure.json")

@@ -3,6 +3,7 @@
 pub mod azure_access;
 pub mod clock;
 pub mod connectivity;
+pub mod head_archive;
 pub mod ids;
 pub mod role_assignments;
 pub mod secrets;

@@ -3,13 +3,14 @@
 
 mod snapshot;
 
-pub use snapshot::{BindingsHealth, HealthSnapshot, PausedSince};
+pub use snapshot::{AuditHealth, BindingsHealth, HealthSnapshot, PausedSince};
 
 use crate::events::log_event;
 use crate::id::{OpId, UserId};
 use crate::ports::clock::Clock;
 use crate::ports::connectivity::{Connectivity, Dependency, KNOWN_FOR, Unreachable};
 use crate::rbac::{BindingName, ReasonCode};
+use crate::store::audit_chain::ChainState;
 use crate::store::batches::Batches;
 use crate::store::levers::{Levers, SetLever};
 use crate::store::members::DIRECT_GROUPS_MAX;
@@ -259,6 +260,25 @@ impl HealthStatus {
             all.insert(dependency, StoredUnreachable { kind, since, seen: now });
         }
         all
+    }
+
+    /// Whether the heads of the audit go to a container.
+    pub(super) fn has_head_archive(&self, has_archive: bool) {
+        self.held().snapshot.audit.has_archive = has_archive;
+    }
+
+    /// How far the audit is sealed, read at `now` by the table service's clock.
+    pub(super) fn audit_sealed(&self, chain: &ChainState, now: OffsetDateTime) {
+        let mut held = self.held();
+        let has_archive = held.snapshot.audit.has_archive;
+        held.snapshot.audit = AuditHealth {
+            has_archive,
+            sealed_through: chain.day.previous_day().filter(|_| chain.next > 0),
+            unpublished: if has_archive { chain.next.saturating_sub(chain.published) } else { 0 },
+            damaged: chain.damaged.len(),
+            is_forked: chain.forked,
+            is_behind: chain.is_behind(now),
+        };
     }
 
     /// Whether the table of orders cannot be read.

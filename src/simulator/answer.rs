@@ -19,16 +19,31 @@ pub struct AzureAnswer {
     pub challenge: Option<&'static str>,
     /// Sent as status 200 with an HTML page instead of the body.
     pub is_nonsense: bool,
+    /// Sent instead of a JSON body.
+    pub bytes: Option<Vec<u8>>,
+    /// The value of `x-ms-error-code`, where a service has one.
+    pub error_code: Option<String>,
 }
 
 impl AzureAnswer {
     pub const fn new(status: u16, body: Option<Value>, date: OffsetDateTime) -> Self {
-        Self { status, body, date, retry_after: None, remaining: None, challenge: None, is_nonsense: false }
+        Self {
+            status,
+            body,
+            date,
+            retry_after: None,
+            remaining: None,
+            challenge: None,
+            is_nonsense: false,
+            bytes: None,
+            error_code: None,
+        }
     }
 
     /// An error in the shape of its service.
     pub fn refused(service: AzureService, error: &AzureError, date: OffsetDateTime) -> Self {
         let challenge = (error.status == 401).then_some(service.challenge());
-        Self { challenge, ..Self::new(error.status, Some(error.body(service, date)), date) }
+        let error_code = (service == AzureService::Blob).then(|| error.code.clone());
+        Self { challenge, error_code, ..Self::new(error.status, Some(error.body(service, date)), date) }
     }
 }

@@ -40,7 +40,7 @@ impl AzureError {
                 "request-id": new_guid(),
                 "client-request-id": new_guid(),
             }}}),
-            AzureService::Arm | AzureService::Vault => {
+            AzureService::Arm | AzureService::Vault | AzureService::Blob => {
                 let mut body = json!({ "code": code, "message": message });
                 if let (Some(inner), Some(fields)) = (inner, body.as_object_mut()) {
                     fields.insert("innererror".to_owned(), json!({ "code": inner }));

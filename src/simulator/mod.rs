@@ -1,4 +1,4 @@
-//! A simulated Azure on loopback: ARM role assignments, role definitions and deny assignments, a Key Vault, the
+//! A simulated Azure on loopback: ARM role assignments, role definitions and deny assignments, a Key Vault, blobs, the
 //! identity endpoint of a Function app, and the people, groups and service principals of Graph, in their real REST
 //! shapes, and an API that injects faults. It imports nothing of the service, so that it cannot share its mistakes.
 //! Each service listens on its own port, and with a certificate on another one over TLS.
@@ -18,6 +18,9 @@
 //! requests to `graph.microsoft.com` that a transport sent to any of the ports: `GET /v1.0/users/{id}`,
 //! `GET /v1.0/groups/{id}/members`, `GET /v1.0/groups/{id}/transitiveMembers`,
 //! `GET /v1.0/servicePrincipals/{id}/appRoleAssignedTo`, `POST /v1.0/directoryObjects/getByIds`.
+//!
+//! Blob Storage, at [`Simulator::blob_url`]: `PUT`, `GET`, `DELETE /{container}/{blob}`, block blobs as a whole. Containers
+//! are made by order, and may have a time-based immutability policy.
 //!
 //! A token of the identity endpoint is valid for its audience until it expires, by Azure's clock. Any other text is
 //! accepted as a token everywhere, unless the identity settings are strict. The service's own identity may do
@@ -48,6 +51,7 @@
 
 mod answer;
 mod arm;
+mod blob;
 mod call_log;
 mod clock;
 mod control;
@@ -75,6 +79,7 @@ pub use arm::own_right::OwnRight;
 pub use arm::role_assignment::RoleAssignment;
 pub use arm::role_assignments::ArmLimits;
 pub use arm::scope::{Scope, ScopeKind};
+pub use blob::container::{BlobContainer, StoredBlob};
 pub use call_log::{RecordedCall, UnrecognisedRequest};
 pub use clock::StartClock;
 pub use control::arm_orders::HandMade;
@@ -172,6 +177,11 @@ impl Simulator {
     /// The base address of Graph, without a slash at its end.
     pub fn graph_url(&self) -> String {
         self.url(AzureService::Graph)
+    }
+
+    /// The base address of Blob Storage, without a slash at its end.
+    pub fn blob_url(&self) -> String {
+        self.url(AzureService::Blob)
     }
 
     /// The identity endpoint: what an app finds in `IDENTITY_ENDPOINT`.

@@ -1,6 +1,7 @@
 //! Recognises the requests that the simulator knows: each service reads its own.
 
 use super::arm::request::{self as arm, ArmOperation};
+use super::blob::blobs_api::{self, BlobOperation};
 use super::graph::request::{self as graph, GraphOperation};
 use super::identity::token_endpoint::{self, TokenOperation};
 use super::key_vault::secrets_api::{self, SecretOperation};
@@ -15,6 +16,7 @@ pub enum AzureOperation {
     Vault(SecretOperation),
     Identity(TokenOperation),
     Graph(GraphOperation),
+    Blob(BlobOperation),
 }
 
 impl AzureOperation {
@@ -37,5 +39,6 @@ pub fn recognise(received: &ReceivedRequest) -> Result<RecognisedRequest, NotRec
         AzureService::Vault => Ok(secrets_api::recognise(received)?.map(AzureOperation::Vault)),
         AzureService::Identity => Ok(token_endpoint::recognise(received)?.map(AzureOperation::Identity)),
         AzureService::Graph => Ok(graph::recognise(received)?.map(AzureOperation::Graph)),
+        AzureService::Blob => Ok(blobs_api::recognise(received)?.map(AzureOperation::Blob)),
     }
 }

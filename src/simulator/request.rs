@@ -35,6 +35,10 @@ pub struct ReceivedRequest {
     pub bearer_token: Option<String>,
     /// The value of `x-identity-header`.
     pub identity_header: String,
+    /// The value of `if-none-match`.
+    pub if_none_match: String,
+    /// The value of `x-ms-blob-type`.
+    pub blob_type: String,
     pub body: Vec<u8>,
 }
 

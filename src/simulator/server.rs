@@ -27,6 +27,8 @@ use tokio_rustls::TlsAcceptor;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long the client may take to close a connection after the last answer on it.
 const LINGER: Duration = Duration::from_secs(1);
+/// A body of a request: the largest is a blob that is written whole.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a client may take to agree on keys.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -121,6 +123,7 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
         .default_service(web::to(control::http_api::unknown));
     let everything_else = web::to(wire::endpoint);
     let app = App::new().app_data(web::Data::new(azure)).app_data(web::Data::new(entrance));
+    let app = app.app_data(web::PayloadConfig::new(BODY_BYTES_MAX));
     let app = app.service(control).route("/{path:.*}", everything_else).into_factory();
     HttpService::build()
         .keep_alive(KEEP_ALIVE)

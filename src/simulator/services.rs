@@ -15,6 +15,8 @@ pub enum AzureService {
     Identity,
     /// Microsoft Graph.
     Graph,
+    /// Blob Storage of one account.
+    Blob,
 }
 
 /// Which service a port leads to, and how.
@@ -26,7 +28,7 @@ pub struct Entrance {
 
 impl AzureService {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Arm, Self::Vault, Self::Identity, Self::Graph];
+    pub const ALL: [Self; 5] = [Self::Arm, Self::Vault, Self::Identity, Self::Graph, Self::Blob];
 
     /// What a 401 says of how to do better.
     /// Facts: F-104.

@@ -5,6 +5,7 @@ use super::arm;
 use super::arm::operations::ArmSuccess;
 use super::arm::role_assignments::ArmLimits;
 use super::arm::token_buckets::{BucketKind, TokenBuckets};
+use super::blob::blobs_api;
 use super::call_log::{RecordedCall, UnrecognisedRequest};
 use super::clock::StartClock;
 use super::errors::AzureError;
@@ -280,6 +281,7 @@ impl SimulatedAzure {
             AzureOperation::Vault(operation) => secrets_api::answer(state, operation, now),
             AzureOperation::Identity(operation) => token_endpoint::answer(&mut self.tokens, operation, now),
             AzureOperation::Graph(operation) => graph::answer(state, operation, now),
+            AzureOperation::Blob(operation) => blobs_api::answer(state, operation, now),
         }
     }
 

@@ -1,5 +1,5 @@
 //! What Azure holds: assignments, deny assignments, custom roles, locks, the directory's principals, people and groups,
-//! the scopes in existence, the vault's secrets, and what the service's own identity may do.
+//! the scopes in existence, the vault's secrets, containers and blobs, and what the service's own identity may do.
 //!
 //! This is what a state file keeps. Fault rules, held calls, buckets, issued tokens and logs are not part of it.
 
@@ -10,6 +10,7 @@ use super::arm::management_lock::ManagementLock;
 use super::arm::own_right::ParsedRight;
 use super::arm::role_assignment::RoleAssignment;
 use super::arm::scope::Scope;
+use super::blob::container::{BlobContainer, StoredBlob};
 use super::graph::graph_group::{GraphGroup, GraphServicePrincipal};
 use super::graph::graph_user::GraphUser;
 use super::graph::object_type::ObjectType;
@@ -41,6 +42,10 @@ pub struct AzureState {
     pub strict_principals: TrackedCell<bool>,
     /// The secrets of the vault by their name in lower case.
     pub secrets: TrackedMap<String, VaultSecret>,
+    /// The containers of the storage account.
+    pub containers: TrackedMap<String, BlobContainer>,
+    /// The blobs, each by its container and name.
+    pub blobs: TrackedMap<String, StoredBlob>,
     /// The people whom Graph knows.
     pub users: TrackedMap<Uuid, GraphUser>,
     /// The groups that Graph knows, with their direct members.
@@ -66,7 +71,7 @@ struct Scopes {
 }
 
 impl AzureState {
-    fn parts(&mut self) -> [(&'static str, &mut dyn Persist); 15] {
+    fn parts(&mut self) -> [(&'static str, &mut dyn Persist); 17] {
         [
             ("assignments", &mut self.assignments),
             ("deny_assignments", &mut self.deny_assignments),
@@ -75,6 +80,8 @@ impl AzureState {
             ("principals", &mut self.principals),
             ("strict_principals", &mut self.strict_principals),
             ("secrets", &mut self.secrets),
+            ("containers", &mut self.containers),
+            ("blobs", &mut self.blobs),
             ("users", &mut self.users),
             ("groups", &mut self.groups),
             ("service_principals", &mut self.service_principals),

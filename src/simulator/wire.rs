@@ -62,6 +62,8 @@ fn read(entrance: Entrance, request: &HttpRequest, body: &web::Bytes) -> Receive
             .filter(|h| !h.is_empty()),
         bearer_token: bearer_token(text(header::AUTHORIZATION)),
         identity_header: text(HeaderName::from_static("x-identity-header")).to_owned(),
+        if_none_match: text(header::IF_NONE_MATCH).to_owned(),
+        blob_type: text(HeaderName::from_static("x-ms-blob-type")).to_owned(),
         body: body.to_vec(),
     }
 }
@@ -111,6 +113,12 @@ fn send(answer: &AzureAnswer) -> HttpResponse {
     }
     if let Some(challenge) = answer.challenge {
         response.insert_header((header::WWW_AUTHENTICATE, challenge));
+    }
+    if let Some(code) = &answer.error_code {
+        response.insert_header(("x-ms-error-code", code.as_str()));
+    }
+    if let Some(bytes) = &answer.bytes {
+        return response.content_type("application/octet-stream").body(bytes.clone());
     }
     match &answer.body {
         Some(body) => response.json(body),

@@ -229,7 +229,31 @@ pub fn role_verbs(role: BackupRole) -> String {
 }
 /// A journal row: commit proof and audit record.
 pub fn journal(op: OpId) -> String {
-    format!("j:{op}")
+    format!("{JOURNAL}{op}")
+}
+/// What the keys of all journal rows begin with.
+pub const JOURNAL: &str = "j:";
+/// What the keys of all records begin with that were committed late and are sealed.
+pub const LATE_RECORDS: &str = "al:";
+/// Where the sealing of the audit is.
+pub const AUDIT_CHAIN: &str = "ac:chain";
+/// The records behind an op, up to another one: both are ops or beginnings of ops. `after` is empty at the beginning.
+pub fn ops_between(prefix: &str, after: &str, through: &str) -> (String, String) {
+    // The sign is before every one that an op can go on with.
+    let from = if after.is_empty() { prefix.to_owned() } else { format!("{prefix}{after}!") };
+    (from, format!("{prefix}{through}!"))
+}
+/// A head of the audit.
+pub fn audit_head(number: u64) -> String {
+    format!("ah:{number:010}")
+}
+/// A journal row, by the text of its op.
+pub fn journal_text(op: &str) -> String {
+    format!("{JOURNAL}{op}")
+}
+/// A record that was committed late and is sealed.
+pub fn late_record(op: &str) -> String {
+    format!("{LATE_RECORDS}{op}")
 }
 /// What became of an order.
 pub fn order(op: OpId) -> String {

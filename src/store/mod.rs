@@ -1,5 +1,6 @@
 //! Domain values to rows and transactions. The only code that knows row keys.
 
+pub mod audit_chain;
 pub(crate) mod batch;
 pub mod batches;
 pub mod codec;
@@ -11,6 +12,7 @@ pub mod groups;
 pub mod holds;
 pub mod jobs;
 pub(crate) mod journal;
+pub mod journal_lines;
 mod keys;
 pub mod ledger;
 pub(crate) mod ledger_walk;

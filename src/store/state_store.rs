@@ -78,6 +78,11 @@ impl StateStore {
         Self { tables, tenant, clock, ids, unreadable, meter: None }
     }
 
+    /// The partition of this installation.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
     /// Rows that could not be read.
     pub fn unreadable(&self) -> Arc<RecentFindings> {
         self.unreadable.clone()

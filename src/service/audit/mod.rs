@@ -1,3 +1,8 @@
-//! Reading the audit.
+//! The audit: reading it, sealing it, exporting and verifying what was sealed.
 
+mod check;
+mod expire;
+pub mod export;
 pub mod query;
+pub mod seal;
+pub mod verify;

@@ -2,6 +2,7 @@
 //!
 //! Works on the JSON of records, which is the same from the table and from a running `local`.
 
+pub use crate::audit::chain::op_prefix;
 use crate::audit::{ChangeCause, RecordedChange, Subject, rfc3339};
 use crate::error_chain::escape_control;
 use crate::ports::role_assignments::EFFECTIVE_AFTER;
@@ -202,14 +203,6 @@ pub fn op_time(op: &str) -> Option<OffsetDateTime> {
     let digits: String = op.split('-').take(2).collect();
     let millis = i128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)?;
     OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).ok()
-}
-
-/// The first digits of every op of that millisecond.
-pub fn op_prefix(time: OffsetDateTime) -> String {
-    let millis = time.unix_timestamp_nanos().max(0) / 1_000_000;
-    let digits = format!("{millis:012x}");
-    let (high, low) = digits.split_at_checked(8).unwrap_or((&digits, ""));
-    format!("{high}-{low}")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The health at one moment, and how it is shown.
 
+use crate::audit::chain::format_day;
 use crate::ports::connectivity::{Dependency, Unreachable};
 use crate::store::overdue::OverdueCount;
 use crate::store::pending_bindings::PendingBindings;
@@ -7,7 +8,7 @@ use crate::store::sweep_schedule::SweepCounts;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 /// A dependency that is not reached for so long is no passing trouble.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(600);
@@ -42,6 +43,36 @@ pub struct PausedSince {
 impl PausedSince {
     fn to_json(&self) -> Value {
         json!({ "since": self.since.map(crate::audit::rfc3339) })
+    }
+}
+
+/// How far the audit is sealed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditHealth {
+    /// Heads go to a container.
+    pub has_archive: bool,
+    /// The last day that is sealed as a whole.
+    pub sealed_through: Option<Date>,
+    /// Heads that are not in the container yet.
+    pub unpublished: u64,
+    /// Heads whose records are no longer what was sealed.
+    pub damaged: usize,
+    /// The container has other heads than the table.
+    pub is_forked: bool,
+    /// A day is not sealed that should be.
+    pub is_behind: bool,
+}
+
+impl AuditHealth {
+    fn to_json(&self) -> Value {
+        json!({
+            "container": self.has_archive,
+            "sealedThrough": self.sealed_through.map(format_day),
+            "unpublished": self.unpublished,
+            "damaged": self.damaged,
+            "forked": self.is_forked,
+            "behind": self.is_behind,
+        })
     }
 }
 
@@ -91,6 +122,7 @@ pub struct HealthSnapshot {
     /// Bindings that give nothing new: their groups are ambiguous, have lost the value, or cannot be read.
     pub bindings_troubled: usize,
     pub bindings: BindingsHealth,
+    pub audit: AuditHealth,
 }
 
 impl HealthSnapshot {
@@ -109,6 +141,9 @@ impl HealthSnapshot {
             || self.rows_unreadable > 0
             || self.group_limit_reached > 0
             || self.bindings_troubled > 0
+            || self.audit.damaged > 0
+            || self.audit.is_forked
+            || self.audit.is_behind
             || matches!(self.bindings, BindingsHealth::Unreadable { .. })
     }
 
@@ -173,6 +208,7 @@ impl HealthSnapshot {
             ("groupLimitReached", json!(self.group_limit_reached)),
             ("bindingsTroubled", json!(self.bindings_troubled)),
             ("bindings", json!({ "state": state, "stamp": stamp })),
+            ("audit", self.audit.to_json()),
             ("bindingsPending", self.bindings_pending.as_ref().map_or(Value::Null, pending_json)),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -164,6 +164,10 @@ async fn read_counts(store: &StateStore, health: &HealthStatus) -> Result<(), St
     health.levers(&settings.levers);
     health.bindings_pending(settings.waiting());
     health.batches(&settings.batches);
+    let TableAnswer { value: chain, date } = store.audit_chain().await?;
+    if let Some(chain) = chain {
+        health.audit_sealed(&chain.state, date);
+    }
     Ok(())
 }
 

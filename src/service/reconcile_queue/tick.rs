@@ -5,6 +5,7 @@
 use crate::events::log_event;
 use crate::ports::azure_access::AccessReader;
 use crate::ports::role_assignments::RoleAssignments;
+use crate::service::audit::seal::AuditSealer;
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
 use crate::service::drift::foreign::KnownRoles;
@@ -46,6 +47,12 @@ pub struct AzureEnds {
     pub reader: Arc<dyn AccessReader>,
 }
 
+/// The stages that have their own state and positions.
+pub struct TickStages {
+    pub orders: Orders,
+    pub sealer: AuditSealer,
+}
+
 /// Finishes what requests began.
 pub struct ReconcileTick {
     pub(super) store: StateStore,
@@ -56,6 +63,7 @@ pub struct ReconcileTick {
     pub(super) reader: Arc<dyn AccessReader>,
     pub(super) roles: KnownRoles,
     pub(super) orders: Orders,
+    sealer: AuditSealer,
     pub(super) quarantine: Quarantine,
     pub(super) rebinding_limit: Mutex<RateLimiter>,
     /// How long one tick goes on.
@@ -73,9 +81,10 @@ impl ReconcileTick {
         active_bindings: Arc<ActiveBindings>,
         health: Arc<HealthStatus>,
         azure: AzureEnds,
-        orders: Orders,
+        stages: TickStages,
         limits: TickLimits,
     ) -> Self {
+        let TickStages { orders, sealer } = stages;
         let quarantine = Quarantine::new(store.clock.clone(), health.clone());
         let roles = KnownRoles::new(store.clock.clone());
         Self {
@@ -87,6 +96,7 @@ impl ReconcileTick {
             reader: azure.reader,
             roles,
             orders,
+            sealer,
             quarantine,
             rebinding_limit: Mutex::new(REBINDING_LIMIT),
             deadline: limits.deadline,
@@ -159,6 +169,7 @@ impl ReconcileTick {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
         keep_first(&mut failed, self.sweep_and_others(round).await)?;
+        keep_first(&mut failed, self.sealer.run(round.began_at(), self.part(round, 3)).await)?;
         keep_first(&mut failed, self.retry_waiting_leavers(round).await)?;
         failed
     }

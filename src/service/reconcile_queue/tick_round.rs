@@ -57,6 +57,11 @@ impl TickRound {
         }
     }
 
+    /// When the tick began, on the table service's clock.
+    pub const fn began_at(&self) -> OffsetDateTime {
+        self.date.0
+    }
+
     /// The end of one of so many equal parts of the time that is left: a stage leaves the others their share.
     pub fn part_of_the_rest(&self, parts: u32, now: Duration) -> Duration {
         now + self.until.saturating_sub(now) / parts

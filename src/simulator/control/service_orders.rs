@@ -3,6 +3,7 @@
 use super::control_error::{ControlError, found};
 use super::simulator_handle::SimulatorHandle;
 use crate::simulator::arm::own_right::{OwnRight, ParsedRight};
+use crate::simulator::blob::container::{BlobContainer, StoredBlob};
 use crate::simulator::graph::graph_user::GraphUser;
 use crate::simulator::identity::issued_tokens::LIFETIME_SECONDS_MAX;
 use crate::simulator::key_vault::vault_secret::{self, NewSecret, SecretUpdate, VaultSecret};
@@ -36,6 +37,21 @@ impl Default for IdentitySettings {
 }
 
 impl SimulatorHandle {
+    // Blob Storage.
+
+    /// Makes a container, or changes it.
+    pub fn set_container(&self, name: &str, container: BlobContainer) -> Result<(), ControlError> {
+        self.order(|azure| {
+            azure.state.containers.insert(name.to_owned(), container);
+            Ok(())
+        })
+    }
+
+    /// The blobs, each by its container and name.
+    pub fn blobs(&self) -> BTreeMap<String, StoredBlob> {
+        self.with(|azure| (*azure.state.blobs).clone())
+    }
+
     // The vault.
 
     /// The secrets by their name in lower case, soft-deleted ones included.

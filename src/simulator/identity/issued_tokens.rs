@@ -113,6 +113,7 @@ fn is_audience(service: AzureService, audience: &str) -> bool {
         AzureService::Graph => {
             ["https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000"].contains(&bare)
         }
+        AzureService::Blob => bare == "https://storage.azure.com",
         AzureService::Identity => false,
     }
 }
@@ -122,6 +123,7 @@ fn unauthorized(service: AzureService, arm: &str, vault: &str, graph: &str) -> A
     match service {
         AzureService::Vault => AzureError::new(401, "Unauthorized", vault),
         AzureService::Graph => AzureError::new(401, "InvalidAuthenticationToken", graph),
+        AzureService::Blob => AzureError::new(401, "InvalidAuthenticationInfo", arm),
         AzureService::Arm | AzureService::Identity => AzureError::new(401, "InvalidAuthenticationToken", arm),
     }
 }

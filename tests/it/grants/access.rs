@@ -1,9 +1,9 @@
 //! Who holds which role after what, through the service, the table engine and the simulated Azure.
 
 use crate::support::fault_injection::{Fault, When};
-use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World, members, patch_group};
+use crate::support::harness::{Node, Person, START, VAULT_EAST, VAULT_WEST, World, members, patch_group};
 use crate::support::requests::group_input;
-use azure_backup_scim::audit::{self, AuditKind};
+use azure_backup_scim::audit::{self, AuditEvent, AuditKind, AuditRecord, ChangeCause, ChangeOrigin};
 use azure_backup_scim::id::PrincipalId;
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::ports::tables::{EtagMatch as TableMatch, TableOps, TableWrite};
@@ -501,7 +501,9 @@ fn story() -> (World, Node) {
 }
 
 /// The fields of each kind of record that may not be empty.
-const RECORD_FIELDS: [(&str, &[&str]); 22] = [
+const RECORD_FIELDS: [(&str, &[&str]); 24] = [
+    ("audit-expired", &["throughHead", "throughDay", "months"]),
+    ("state-restored", &["exported", "rows", "hash"]),
     ("resource-created", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-changed", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-deleted", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
@@ -552,6 +554,25 @@ const RECORD_FIELDS: [(&str, &[&str]); 22] = [
     ("setting-changed", &["what"]),
 ];
 
+/// What takes months, or another table.
+fn commit_records_of_the_chain(node: &Node) {
+    let store = &node.service.store;
+    let op = store.ids.op();
+    let record = AuditRecord {
+        op,
+        time: store.clock.now(),
+        origin: ChangeOrigin { cause: ChangeCause::Sweep, actor: "service".to_owned(), op },
+        request: None,
+        stamp: None,
+        outcome: None,
+        changes: vec![
+            AuditEvent::AuditExpired { through_head: 1, through_day: "2026-03-01".to_owned(), months: 13 },
+            AuditEvent::StateRestored { exported: START.to_owned(), rows: 1, hash: "00".repeat(32) },
+        ],
+    };
+    node.run(store.commit(&record, Vec::new())).unwrap();
+}
+
 #[test]
 fn every_kind_of_audit_record_has_every_field() {
     let (world, node) = story();
@@ -559,6 +580,7 @@ fn every_kind_of_audit_record_has_every_field() {
     world.hand_made(&eve, Operator, VAULT_EAST);
     world.pass(3700);
     node.settle();
+    commit_records_of_the_chain(&node);
     let filled = |value: &Value| !(value.is_null() || *value == "" || *value == json!([]));
     let stored: BTreeSet<&str> = audit::kinds().map(AuditKind::stored_name).collect();
     assert_eq!(stored, RECORD_FIELDS.map(|(kind, _)| kind).into());

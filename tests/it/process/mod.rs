@@ -1,5 +1,6 @@
 //! The program as it is started: commands, settings, the Functions host.
 
+pub(crate) mod audit_commands;
 pub(crate) mod command_line;
 pub(crate) mod dependencies;
 pub(crate) mod doctor_command;

@@ -9,6 +9,7 @@ use azure_backup_scim::http::{HealthDetails, HttpDeps, TimerTrigger, server};
 use azure_backup_scim::id::OpId;
 use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::ports::{clock::Clock, ids::IdSource};
+use azure_backup_scim::service::audit::seal::AuditKeeping;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;
@@ -81,6 +82,7 @@ fn service_on(tables: Arc<dyn TableOps>) -> app::BackupScim {
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: Duration::from_secs(900) },
+        audit: AuditKeeping::default(),
     };
     app::build(parts)
 }

@@ -1,9 +1,10 @@
-//! Azurite, the emulator of Azure Storage: its table service, in memory, one for each test process.
+//! Azurite, the emulator of Azure Storage: its table and blob services, in memory, one for each test process.
 //!
 //! It is installed from npm below the target folder when it is not there yet, in the version that fits the Node at
 //! hand. It ends with the test process, however that ends, because its standard input does.
 
 use crate::support::installed::installed;
+use azure_backup_scim::adapters::blob_archive::{BlobArchive, BlobArchiveOptions};
 use azure_backup_scim::adapters::clock::SystemClock;
 use azure_backup_scim::adapters::credential::Credential;
 use azure_backup_scim::adapters::ids::RandomIds;
@@ -32,6 +33,10 @@ pub const KEY: &str =
 /// The account of development storage, and one like any other: they sign differently.
 pub const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 pub const ORDINARY_ACCOUNT: &str = "scimtests";
+
+/// The services of the emulator, as it names them.
+const TABLE_SERVICE: &str = "table";
+const BLOB_SERVICE: &str = "blob";
 
 /// Accounts for tests that need one alone.
 const OWN_ACCOUNTS: usize = 64;
@@ -84,13 +89,13 @@ struct Secured {
 
 fn secured() -> &'static Secured {
     static SECURED: OnceLock<Result<Secured, String>> = OnceLock::new();
-    match SECURED.get_or_init(start_secured) {
+    match SECURED.get_or_init(|| start_secured(TABLE_SERVICE)) {
         Ok(secured) => secured,
         Err(why) => panic!("{why}"),
     }
 }
 
-fn start_secured() -> Result<Secured, String> {
+fn start_secured(service: &str) -> Result<Secured, String> {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("cert.pem");
@@ -98,7 +103,7 @@ fn start_secured() -> Result<Secured, String> {
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let [certificate, key] = [certificate, key].map(|path| path.to_str().unwrap().to_owned());
-    let azurite = start_with(&["--cert", &certificate, "--key", &key, "--oauth", "basic"])?;
+    let azurite = start_with(service, &["--cert", &certificate, "--key", &key, "--oauth", "basic"])?;
     Ok(Secured { azurite, certificate: made.cert.pem() })
 }
 
@@ -116,6 +121,27 @@ pub async fn fresh_with_token() -> AzureTables {
     let tables = AzureTables::new(TablesAccount::Entra { endpoint, credential }, &table(), options).unwrap();
     tables.create_table().await.unwrap();
     tables
+}
+
+/// A fresh container of the blob service behind a token, as in Azure.
+pub async fn fresh_container() -> BlobArchive {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    static BLOBS: OnceLock<Result<Secured, String>> = OnceLock::new();
+    let secured = match BLOBS.get_or_init(|| start_secured(BLOB_SERVICE)) {
+        Ok(secured) => secured,
+        Err(why) => panic!("{why}"),
+    };
+    let certificate = reqwest::Certificate::from_pem(secured.certificate.as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([certificate]).no_proxy().build().unwrap();
+    let port = secured.azurite.port;
+    let container = format!("https://127.0.0.1:{port}/{DEVELOPMENT_ACCOUNT}/c{}", random());
+    let made = client.put(format!("{container}?restype=container")).bearer_auth(token());
+    let made = made.header("x-ms-version", "2020-12-06").header("content-length", "0").send().await.unwrap();
+    assert_eq!(made.status(), 201);
+    let credential = Credential::Static(token().into()).build().unwrap();
+    let transport = Some(Transport::new(Arc::new(client)));
+    let options = BlobArchiveOptions { credential, clock: Arc::new(SystemClock::new()), transport };
+    BlobArchive::at(&container, options).unwrap()
 }
 
 /// What Entra would sign.
@@ -163,16 +189,19 @@ pub async fn fresh(connection_string: &str) -> AzureTables {
 }
 
 fn start() -> Result<Azurite, String> {
-    start_with(&[])
+    start_with(TABLE_SERVICE, &[])
 }
 
-fn start_with(arguments: &[&str]) -> Result<Azurite, String> {
+fn start_with(service: &str, arguments: &[&str]) -> Result<Azurite, String> {
     let home = home()?;
+    let own = |option: &str, value: &str| [format!("--{service}{option}"), value.to_owned()];
     let mut child = Command::new("node")
         .arg(SCRIPT)
-        .arg(home.join("node_modules/azurite/dist/src/table/main.js"))
+        .arg(home.join(format!("node_modules/azurite/dist/src/{service}/main.js")))
         .args(["--silent", "--disableTelemetry", "--inMemoryPersistence"])
-        .args(["--tableHost", "127.0.0.1", "--tablePort", "0", "--tableKeepAliveTimeout", "3600"])
+        .args(own("Host", "127.0.0.1"))
+        .args(own("Port", "0"))
+        .args(own("KeepAliveTimeout", "3600"))
         .args(arguments)
         .current_dir(&home)
         .env("AZURITE_ACCOUNTS", accounts())

@@ -2,6 +2,8 @@
 
 pub(crate) mod azurite;
 pub(crate) mod earlier_release;
+pub(crate) mod head_archives;
+pub(crate) mod sealed_audit;
 pub(crate) mod table_file;
 pub(crate) mod tables;
 pub(crate) mod tables_client;

@@ -19,6 +19,7 @@ use azure_backup_scim::ports::tables::TableOps;
 use azure_backup_scim::rbac::breaker::RevocationLimits;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{PageCursors, Projection, ResourceType};
+use azure_backup_scim::service::audit::seal::AuditKeeping;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
@@ -65,6 +66,7 @@ pub struct World {
     arm_url: String,
     bindings: Vec<Value>,
     effects: EffectLimits,
+    audit: AuditKeeping,
     /// What gives the services their tokens; without one they have a fixed token.
     identity: Option<Arc<Identity>>,
     /// Where this world has an Azure of its own.
@@ -116,6 +118,7 @@ impl World {
             arm_url: simulator.arm_url(),
             bindings: Vec::new(),
             effects: EffectLimits::default(),
+            audit: AuditKeeping::default(),
             identity: None,
             _simulator: None,
         }
@@ -142,6 +145,12 @@ impl World {
     pub fn without_limits_on_revocations(mut self) -> Self {
         let all = usize::MAX;
         self.effects.revocations = RevocationLimits { floor: all, percent: 100, emptied_from: all };
+        self
+    }
+
+    /// The services that start from now on keep the audit so.
+    pub fn keeping_audit(mut self, audit: AuditKeeping) -> Self {
+        self.audit = audit;
         self
     }
 
@@ -215,6 +224,7 @@ impl World {
             effect_limits: self.effects,
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
+            audit: self.audit.clone(),
         });
         let revocations = self.effects.revocations;
         Node { runtime: Some(runtime), service, orders, requests, connectivity, revocations, arm }

@@ -8,6 +8,7 @@ use crate::ports::secrets::{SecretError, SecretVersion};
 use crate::rbac::verbs::RoleDefinition;
 use crate::rbac::{BackupRole, Scope};
 use crate::service::access::groups::GroupOverview;
+use crate::store::audit_chain::ChainState;
 use crate::store::overdue::{OverdueCount, StoredUnreachable};
 use crate::store::sweep_schedule::SweepCounts;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,6 +178,8 @@ pub struct WorkFacts {
     pub swept: SweepCounts,
     /// What the last sweep left is not known: its row cannot be read.
     pub sweep_unreadable: bool,
+    /// How far the audit is sealed; `None` before the first head.
+    pub chain: Option<ChainState>,
 }
 
 /// Two clocks at one moment.

@@ -156,6 +156,7 @@ async fn work(store: &StateStore) -> Result<WorkFacts, StoreError> {
         scopes_refused: sweep.scopes_refused,
         swept: sweep.counts,
         sweep_unreadable: sweep.unreadable,
+        chain: store.audit_chain().await?.value.map(|chain| chain.state),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Whether this installation is in order, and what it can do at most. `gather` reads; everything else judges what was read.
 
+mod audit;
 mod azure;
 pub mod damage;
 pub mod facts;
@@ -40,6 +41,7 @@ pub fn examine(facts: &DoctorFacts) -> Diagnosis {
     findings.extend(limits::check_limits(facts));
     findings.extend(people::check_people(facts));
     findings.extend(work::check_work(facts));
+    findings.extend(audit::check_audit(facts));
     findings.extend(reach::check_reach(facts));
     findings.extend(identity::check_identity(&facts.identity));
     let is_azure_unread =

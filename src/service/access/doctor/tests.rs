@@ -18,6 +18,7 @@ use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::{Permission, RoleDefinition};
 use crate::rbac::{AssignmentName, BackupRole, BindingName, Scope};
 use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding};
+use crate::store::audit_chain::ChainState;
 use crate::store::overdue::{OverdueCount, StoredUnreachable};
 use crate::store::sweep_schedule::SweepCounts;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +137,7 @@ fn facts(assignments: Vec<AccessAssignment>) -> DoctorFacts {
             scopes_refused: 0,
             swept: SweepCounts { counted: Some(NOW), ..SweepCounts::default() },
             sweep_unreadable: false,
+            chain: None,
         },
         clocks: ClockFacts { here: NOW, tables: NOW },
         directory: Ok(()),
@@ -827,6 +829,30 @@ fn what_waits_is_found() {
     );
     waits.work = WorkFacts { counted: None, swept: SweepCounts::default(), ..well().work };
     check(&waits, &["warning work: no process has ticked yet", "warning work: no sweep has ended yet"]);
+}
+
+#[test]
+fn an_audit_that_proves_nothing_is_named() {
+    let mut facts = well();
+    let mut chain = ChainState::new(NOW.date());
+    facts.work.chain = Some(chain.clone());
+    check(&facts, &[]);
+    chain.next = 9;
+    facts.work.chain = Some(chain.clone());
+    check(&facts, &["warning audit: the heads of the audit are in the table alone"]);
+    chain.published = 9;
+    facts.work.chain = Some(chain.clone());
+    check(&facts, &[]);
+    chain.damaged = vec![3, 5];
+    chain.day = (NOW - Duration::days(4)).date();
+    facts.work.chain = Some(chain.clone());
+    let behind = format!("warning audit: the audit of {} is not sealed", chain.day);
+    let damaged = "error audit: sealed audit records were changed or removed: heads 2, first 3";
+    check(&facts, &[damaged, &behind]);
+    chain.damaged.clear();
+    chain.forked = true;
+    facts.work.chain = Some(chain);
+    check(&facts, &["error audit: the container has another head 9 of the audit than the table"]);
 }
 
 #[test]

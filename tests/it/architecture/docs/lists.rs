@@ -202,6 +202,8 @@ fn the_commands_and_their_flags_are_documented() {
             &["parity"],
             &["--file", "--group", "--columns", "--graph", "--app", "--json", "--tables", "--control-url"],
         ),
+        (&["audit", "export"], &["--heads", "--since", "--until", "--tables", "--control-url"]),
+        (&["audit", "verify"], &["--heads", "--since", "--until", "--json", "--tables", "--control-url"]),
         (&["config", "check"], &["--settings", "--json"]),
         (&["config", "stamp"], &["--file", "--out"]),
         (&["config", "schema"], &[]),

@@ -6,6 +6,7 @@
 )]
 
 mod arm;
+mod blob;
 mod control;
 mod faults;
 mod graph;

@@ -27,8 +27,10 @@ const FULL: [(&str, &str); 9] = [
 ];
 
 /// Roles by the names that the documents use.
-const ROLES: [(&str, &str); 6] = [
+const ROLES: [(&str, &str); 8] = [
     ("Storage Blob Data Owner", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"),
+    ("Storage Blob Data Contributor", "ba92f5b4-2d11-453d-a403-e96b0029c9fe"),
+    ("Storage Blob Data Reader", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"),
     ("Storage Table Data Contributor", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"),
     ("Storage Table Data Reader", "76199698-9eea-4c19-bc75-cec21354c6b6"),
     ("Key Vault Secrets User", "4633458b-17de-408a-b874-0445c86b69e6"),
@@ -42,21 +44,25 @@ const ORDERS_TABLE: &str =
     "Microsoft.Storage/storageAccounts/ststate-SUFFIX/tableServices/default/tables/orders";
 const REQUESTS_TABLE: &str =
     "Microsoft.Storage/storageAccounts/ststate-SUFFIX/tableServices/default/tables/requests";
+const HEADS: &str =
+    "Microsoft.Storage/storageAccounts/ststate-SUFFIX/blobServices/default/containers/audit-heads";
 const VAULT: &str = "Microsoft.KeyVault/vaults/kv-SUFFIX";
 const INSIGHTS: &str = "Microsoft.Insights/components/appi-SUFFIX";
 
 /// Role, scope and principal: the service's.
-const OF_THE_SERVICE: [(&str, &str, &str); 6] = [
+const OF_THE_SERVICE: [(&str, &str, &str); 7] = [
     ("Storage Blob Data Owner", HOST_STORAGE, "ServicePrincipal SERVICE"),
     ("Storage Table Data Contributor", SCIM_TABLE, "ServicePrincipal SERVICE"),
     (CONSUMER, ORDERS_TABLE, "ServicePrincipal SERVICE"),
     ("Storage Table Data Contributor", REQUESTS_TABLE, "ServicePrincipal SERVICE"),
+    ("Storage Blob Data Contributor", HEADS, "ServicePrincipal SERVICE"),
     ("Key Vault Secrets User", VAULT, "ServicePrincipal SERVICE"),
     ("Monitoring Metrics Publisher", INSIGHTS, "ServicePrincipal SERVICE"),
 ];
 /// Those that other people get where their object ids are given.
-const OF_PEOPLE: [(&str, &str, &str); 8] = [
+const OF_PEOPLE: [(&str, &str, &str); 9] = [
     ("Key Vault Secrets Officer", VAULT, "User 00000000-0000-0000-0000-0000000000cc"),
+    ("Storage Blob Data Reader", HEADS, "Group 00000000-0000-0000-0000-0000000000aa"),
     ("Storage Table Data Reader", SCIM_TABLE, "Group 00000000-0000-0000-0000-0000000000aa"),
     ("Storage Table Data Reader", SCIM_TABLE, "User 00000000-0000-0000-0000-0000000000bb"),
     ("Storage Table Data Contributor", ORDERS_TABLE, "User 00000000-0000-0000-0000-0000000000bb"),
@@ -76,7 +82,10 @@ const OF_THE_HOST: [&str; 6] = [
     "AzureWebJobsStorage__credential",
 ];
 /// What `serve` could do without, and a deployment sets all the same.
-const OPTIONAL: [&str; 8] = [
+const OPTIONAL: [&str; 11] = [
+    "AUDIT_HEADS_CONTAINER",
+    "AUDIT_HEADS_ENDPOINT",
+    "AUDIT_RETENTION_MONTHS",
     "AZURE_CLIENT_ID",
     "AZURE_CREDENTIAL",
     "BEARER_TOKEN_SECRET",
@@ -90,7 +99,7 @@ const OPTIONAL: [&str; 8] = [
 const WHERE_GIVEN: &str = "PUBLIC_BASE_URL";
 
 /// Everything that a deployment makes, by type; one more is one more line here and in `docs/deploy.md`.
-const RESOURCES: [(&str, usize); 21] = [
+const RESOURCES: [(&str, usize); 22] = [
     ("Microsoft.Authorization/roleDefinitions", 1),
     ("Microsoft.Insights/components", 1),
     ("Microsoft.Insights/diagnosticSettings", 2),
@@ -104,8 +113,9 @@ const RESOURCES: [(&str, usize); 21] = [
     ("Microsoft.OperationalInsights/workspaces/tables", 4),
     ("Microsoft.Resources/resourceGroups", 1),
     ("Microsoft.Storage/storageAccounts", 2),
-    ("Microsoft.Storage/storageAccounts/blobServices", 1),
-    ("Microsoft.Storage/storageAccounts/blobServices/containers", 1),
+    ("Microsoft.Storage/storageAccounts/blobServices", 2),
+    ("Microsoft.Storage/storageAccounts/blobServices/containers", 2),
+    ("Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies", 1),
     ("Microsoft.Storage/storageAccounts/tableServices", 1),
     ("Microsoft.Storage/storageAccounts/tableServices/tables", 3),
     ("Microsoft.Web/serverfarms", 1),
@@ -251,6 +261,10 @@ impl Snapshot {
             }
         };
         let expected = json!({
+            "AUDIT_HEADS_ACCOUNT": "ststate-SUFFIX",
+            "AUDIT_HEADS_CONTAINER": "audit-heads",
+            "AUDIT_HEADS_DAYS": 400,
+            "AUDIT_HEADS_ENDPOINT": "[format('https://{0}.blob.{1}', 'ststate-SUFFIX', environment().suffixes.storage)]",
             "AZURE_LOCATION": "westeurope",
             "AZURE_RESOURCE_GROUP": "rg-prod",
             "FUNCTION_APP_NAME": "func-SUFFIX",
@@ -286,8 +300,9 @@ fn main_deploys_what_the_documents_promise() {
     let without_auditors: Vec<_> = everyone
         .iter()
         .copied()
-        .filter(|(_, _, who)| !who.ends_with(AUDITORS))
+        .filter(|(role, _, who)| !who.ends_with(AUDITORS) || *role == "Storage Blob Data Reader")
         .map(|(role, scope, who)| match role {
+            "Storage Blob Data Reader" => (role, scope, "Group 00000000-0000-0000-0000-0000000000bb"),
             "Storage Table Data Reader" if !who.ends_with(ADMINS) => {
                 (role, scope, "Group 00000000-0000-0000-0000-0000000000bb")
             }

@@ -117,6 +117,36 @@ fn the_rights_are_a_deployment_of_their_own() {
     assert!(arguments.contains("principalId=6f9619ff-8b86-4d01-b42d-00cf4fc964ff"), "{arguments}");
 }
 
+/// Facts: F-190.
+#[test]
+fn heads_are_locked_only_where_that_is_wanted() {
+    let cli = Cli::new();
+    let output = cli.run("lock-heads.sh", &[], &PROVISIONED);
+    assert!(output.status.success(), "{}", printed(&output));
+    assert_eq!(cli.read("arguments"), "", "unlocked is the default");
+
+    let mut settings = PROVISIONED.to_vec();
+    settings.extend([
+        ("AUDIT_HEADS_POLICY", "locked"),
+        ("AZURE_RESOURCE_GROUP", "rg-prod"),
+        ("AUDIT_HEADS_ACCOUNT", "ststate1"),
+        ("AUDIT_HEADS_CONTAINER", "audit-heads"),
+        ("AUDIT_HEADS_DAYS", "400"),
+    ]);
+    let output = cli.run("lock-heads.sh", &[], &settings);
+    assert!(output.status.success(), "{}", printed(&output));
+    let arguments = cli.read("arguments");
+    let verbs: Vec<&str> = arguments.lines().filter_map(|line| line.split(' ').nth(3)).collect();
+    assert_eq!(verbs, ["show", "create", "show", "lock"], "{arguments}");
+    let container = "--resource-group rg-prod --account-name ststate1 --container-name audit-heads";
+    assert!(arguments.lines().all(|line| line.contains(container)), "{arguments}");
+    assert!(arguments.contains("--period 400"), "{arguments}");
+
+    std::fs::write(cli.0.path().join("refuse"), "").unwrap();
+    let output = cli.run("lock-heads.sh", &[], &settings);
+    assert!(!output.status.success() && !printed(&output).contains("is locked for"), "{}", printed(&output));
+}
+
 #[test]
 fn the_activity_log_is_sent_to_the_workspace_where_it_is_watched() {
     let workspace =

@@ -3,7 +3,7 @@
 use super::items::{Item, Kind};
 
 /// The folders of the simulator's services. What is beside them receives, delivers and keeps.
-const SERVICES: [&str; 4] = ["arm/", "graph/", "identity/", "key_vault/"];
+const SERVICES: [&str; 5] = ["arm/", "blob/", "graph/", "identity/", "key_vault/"];
 /// Types whose cases are what can be asked, what can go wrong and what can forbid.
 const OPERATIONS: [&str; 4] = ["Operation", "Action", "Level", "Wanted"];
 /// Types whose fields are limits.
