@@ -1,7 +1,9 @@
 //! `requests` as a process: ten mistakes of a set-up, and the line that names the cause of each.
 
+use crate::support::harness::PATCH_OP;
 use crate::support::idp::{Idp, member};
 use crate::support::local_process::LocalProcess;
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::process::Command;
 use tempfile::TempDir;
@@ -126,12 +128,13 @@ async fn a_wrong_mapping_a_dropped_attribute_and_an_unknown_member_are_named() {
         &["not applied as a whole", "remove members \"not-an-id\""],
     );
     let path = format!("members[value eq \"{cem}\" and type eq \"Group\"]");
-    setup.idp.patch(&operators, json!([{"op": "remove", "path": path}])).await;
+    setup.idp.patch(&operators, json!({"op": "remove", "path": path})).await;
     setup
         .says(&["--group", "vault-operators", "--refused"], &["remove members \"a-filter-without-a-match\""]);
     let rename = json!({"op": "replace", "path": "externalId", "value": "another"});
-    let both = [member("remove", &cem)[0].clone(), rename];
-    setup.idp.patch(&operators, json!(both)).await;
+    let body = json!({"schemas": [PATCH_OP], "Operations": [member("remove", &cem), rename]});
+    let answer = setup.idp.send(Method::PATCH, &operators, Some(&body)).await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
     setup.says(&["--user", "cem", "--refused"], &["the rest was applied"]);
 }
 
