@@ -169,6 +169,18 @@ pub fn token_vault(variables: &BTreeMap<String, String>) -> Result<Option<(Endpo
     reader.done(vault).map(Some)
 }
 
+/// Lets a vault, by its name or address, and a secret take the place of what the environment says.
+pub fn name_vault(variables: &mut BTreeMap<String, String>, vault: Option<&str>, secret: Option<&str>) {
+    if let Some(vault) = vault {
+        let is_name = !vault.contains("://");
+        let url = if is_name { format!("https://{vault}.vault.azure.net") } else { vault.to_owned() };
+        variables.insert("KEY_VAULT_URL".to_owned(), url);
+    }
+    if let Some(secret) = secret {
+        variables.insert("BEARER_TOKEN_SECRET".to_owned(), secret.to_owned());
+    }
+}
+
 /// The vault of the bearer tokens, the name of their secret, and how to log in there.
 pub fn token_vault_access(
     variables: &BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-// The bearer tokens of the identity providers, and nothing else. No template puts one there: infra/new-token.sh does.
+// The bearer tokens of the identity providers, and nothing else. No template puts one there: `token new` does.
 param name string
 param location string
 param tags object

@@ -25,6 +25,7 @@ mod requests;
 mod serve;
 mod short_scope;
 mod suggest;
+mod token;
 
 use crate::app::SystemClock;
 use crate::cli::exit::{EXIT_USAGE, complain};
@@ -78,6 +79,8 @@ enum Command {
     Parity(parity::Arguments),
     /// Show what the service would do: now, or with a file of bindings that is not active yet.
     Plan(plan::Arguments),
+    /// Make, list and revoke the bearer tokens of the identity providers, in the vault.
+    Token(token::Arguments),
     /// List what operators ordered, and what became of it.
     Orders(orders::Arguments),
     /// List what the breakers hold, show a batch, release or reject it.
@@ -137,6 +140,7 @@ pub fn run() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Parity(arguments) => parity::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
         Command::Breaker(arguments) => breaker::run(&arguments),
         Command::Pause(arguments) => order::pause(&arguments),

@@ -11,7 +11,7 @@ use crate::id::PrincipalId;
 use crate::ports::azure_access::{AccessReader, DirectoryReader};
 use crate::ports::head_archive::ArchiveError;
 use crate::ports::role_assignments::RoleAssignments;
-use crate::ports::secrets::SecretSource;
+use crate::ports::secrets::{SecretError, SecretSource};
 use crate::service::access::parity::assigned::AssignedError;
 use crate::service::access::people::{self, FoundPerson};
 use crate::service::bindings::active::ActiveBindings;
@@ -64,6 +64,8 @@ pub(super) enum OperatorError {
     Place(#[source] StoreError),
     #[error("the active bindings cannot be read: a later release stored them, or their rows are damaged")]
     Bindings,
+    #[error("the vault did not do it")]
+    Vault(#[source] SecretError),
     #[error("cannot read the identity provider's list")]
     Assigned(#[source] AssignedError),
     #[error("cannot read the heads of the audit")]

@@ -14,7 +14,7 @@ use super::blob::container::{BlobContainer, StoredBlob};
 use super::graph::graph_group::{GraphGroup, GraphServicePrincipal};
 use super::graph::graph_user::GraphUser;
 use super::graph::object_type::ObjectType;
-use super::key_vault::vault_secret::{SecretVersion, VaultSecret};
+use super::key_vault::vault_secret::{SecretUpdate, SecretVersion, VaultSecret};
 use super::tracked::{Persist, StateEntry, TrackedCell, TrackedMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -123,6 +123,22 @@ impl AzureState {
         secret.deleted = false;
         secret.versions.push(version);
         self.secrets.insert(key, secret);
+    }
+
+    /// The version after the change. None: there is none of that id.
+    pub fn update_secret_version(
+        &mut self,
+        key: &str,
+        id: &str,
+        update: SecretUpdate,
+        now: OffsetDateTime,
+    ) -> Option<SecretVersion> {
+        let change = |secret: &mut VaultSecret| {
+            let found = secret.versions.iter_mut().find(|found| found.id == id && !secret.deleted)?;
+            update.apply(found, now);
+            Some(found.clone())
+        };
+        self.secrets.change(&key.to_owned(), change).flatten()
     }
 
     pub fn clock_offset(&self) -> Duration {

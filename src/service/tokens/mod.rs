@@ -6,9 +6,11 @@
 mod expiry;
 mod refresh;
 mod set;
+mod versions;
 
-pub use set::{TokenError, TokenSet, is_b64token};
+pub use set::{TokenError, TokenSet, is_b64token, is_label as is_token_label};
 pub(in crate::service) use set::{last_end, valid_by_label};
+pub use versions::{TokenVersion, VersionStanding, token_versions};
 
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;

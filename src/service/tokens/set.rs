@@ -208,7 +208,7 @@ pub(in crate::service) fn valid_by_label(
 }
 
 /// What audit records show. A tag that could not stand there is as good as none.
-fn label(version: &SecretVersion) -> String {
+pub(super) fn label(version: &SecretVersion) -> String {
     let usable = version.label.as_deref().filter(|text| is_label(text));
     usable.unwrap_or(UNLABELLED).to_owned()
 }
@@ -218,7 +218,8 @@ pub(super) fn is_mislabelled(version: &SecretVersion) -> bool {
     version.label.as_deref().is_some_and(|text| !is_label(text))
 }
 
-fn is_label(text: &str) -> bool {
+/// Whether a text can be the label of a version.
+pub fn is_label(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     (1..=LABEL_CHARS_MAX).contains(&text.len()) && text.bytes().all(plain) && text != RESERVED
 }

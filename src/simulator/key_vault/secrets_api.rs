@@ -1,13 +1,14 @@
 //! Reading secrets: one version, the latest version, and the list of versions without values. Setting them: each time a
-//! new version.
+//! new version. Changing the attributes of a version.
 //!
 //! - `GET /secrets/{name}[/[{version}]]`
 //! - `GET /secrets/{name}/versions[?maxresults=…]`, in pages, in no order that means anything
 //! - `PUT /secrets/{name}`
+//! - `PATCH /secrets/{name}/{version}`
 //!
 //! A version outside the window of `nbf` and `exp` is still returned: Key Vault does not enforce them on reads.
 
-use super::vault_secret::{NewSecret, SecretVersion, secret_key};
+use super::vault_secret::{NewSecret, SecretUpdate, SecretVersion, secret_key};
 use crate::simulator::answer::AzureAnswer;
 use crate::simulator::errors::AzureError;
 use crate::simulator::request::{CallMethod, NextLink, NotRecognised, ParsedRequest, ReceivedRequest};
@@ -43,6 +44,8 @@ enum Wanted {
     Versions { after: Option<String>, count: usize, link: NextLink },
     /// Facts: F-169.
     Set(NewSecret),
+    /// Facts: F-191.
+    Update(String, SecretUpdate),
 }
 
 /// The body of a request that sets a secret.
@@ -61,6 +64,21 @@ struct SecretAttributes {
     enabled: Option<bool>,
     nbf: Option<i64>,
     exp: Option<i64>,
+}
+
+/// The body of a request that changes the attributes of a version.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpdateBody {
+    tags: Option<BTreeMap<String, String>>,
+    attributes: Option<SecretAttributes>,
+}
+
+impl From<UpdateBody> for SecretUpdate {
+    fn from(body: UpdateBody) -> Self {
+        let SecretAttributes { enabled, nbf, exp } = body.attributes.unwrap_or_default();
+        Self { enabled, nbf, exp, tags: body.tags }
+    }
 }
 
 impl From<SecretBody> for NewSecret {
@@ -87,11 +105,12 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<SecretOpera
     check_version(received)?;
     let (method, wanted) = match (received.verb.as_str(), rest) {
         ("PUT", "") => (CallMethod::Put, Wanted::Set(new_secret(&received.body)?)),
+        ("PATCH", version) if is_version(version) => {
+            (CallMethod::Put, Wanted::Update(version.to_owned(), update(&received.body)?))
+        }
         ("GET", "") => (CallMethod::Get, Wanted::Latest),
         ("GET", "versions" | "versions/") => (CallMethod::List, versions(received)?),
-        ("GET", version) if version.chars().all(|c| c.is_ascii_alphanumeric()) => {
-            (CallMethod::Get, Wanted::Version(version.to_owned()))
-        }
+        ("GET", version) if is_version(version) => (CallMethod::Get, Wanted::Version(version.to_owned())),
         _ => return Err(unknown()),
     };
     let listed = method == CallMethod::List;
@@ -100,6 +119,16 @@ pub fn recognise(received: &ReceivedRequest) -> Result<ParsedRequest<SecretOpera
     received.check_parameters(parameters)?;
     let operation = SecretOperation { name: name.clone(), wanted, origin: received.origin() };
     Ok(ParsedRequest::outside_arm(AzureService::Vault, method, name, operation))
+}
+
+fn is_version(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+fn update(body: &[u8]) -> Result<SecretUpdate, NotRecognised> {
+    let body: Result<UpdateBody, _> = serde_json::from_slice(body);
+    body.map(SecretUpdate::from)
+        .map_err(|error| NotRecognised::because(format!("body of an update: {error}")))
 }
 
 fn new_secret(body: &[u8]) -> Result<NewSecret, NotRecognised> {
@@ -133,6 +162,7 @@ fn versions(received: &ReceivedRequest) -> Result<Wanted, NotRecognised> {
 pub fn answer(state: &mut AzureState, operation: &SecretOperation, now: OffsetDateTime) -> AzureAnswer {
     let found = match &operation.wanted {
         Wanted::Set(made) => operation.set(state, made, now),
+        Wanted::Update(id, update) => operation.update(state, id, update, now),
         _ => operation.read(state),
     };
     match found {
@@ -176,6 +206,21 @@ impl SecretOperation {
         let mut body = self.properties(&version);
         body.insert("value".to_owned(), json!(version.value));
         Ok(Value::Object(body))
+    }
+
+    /// The answer has no value.
+    /// Facts: F-191.
+    fn update(
+        &self,
+        state: &mut AzureState,
+        id: &str,
+        update: &SecretUpdate,
+        now: OffsetDateTime,
+    ) -> Result<Value, AzureError> {
+        let key = self.name.to_ascii_lowercase();
+        let changed = state.update_secret_version(&key, id, update.clone(), now);
+        let version = changed.ok_or_else(|| not_found(&self.name, id))?;
+        Ok(Value::Object(self.properties(&version)))
     }
 
     /// Facts: F-043, F-044.

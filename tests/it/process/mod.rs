@@ -20,4 +20,5 @@ pub(crate) mod report_command;
 pub(crate) mod report_page;
 pub(crate) mod requests_command;
 pub(crate) mod serve;
-pub(crate) mod unreachable;
+pub(crate) mod token_command;
+mod unreachable;

@@ -133,7 +133,7 @@ fn clock(clocks: ClockFacts) -> Finding {
 /// By label, as the service chooses among the versions.
 fn tokens(facts: &TokenFacts, now: OffsetDateTime) -> Vec<Finding> {
     let refused = "every SCIM request is refused";
-    let replace = "add a version of the secret (infra/new-token.sh), and enter it in the identity provider";
+    let replace = "make another one (`token new`), and enter it in the identity provider";
     let versions = match facts {
         TokenFacts::Read(versions) => versions,
         TokenFacts::NoVault => {

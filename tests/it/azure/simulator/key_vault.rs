@@ -104,6 +104,37 @@ async fn a_secret_that_is_set_has_a_version_more() {
     world.put_secret("other", json!({ "valeu": "one" })).await.assert_error(400, "UnrecognisedRequest");
 }
 
+/// Key Vault: the attributes of a version can be changed, and its value cannot.
+/// Facts: F-191.
+#[actix_web::test]
+async fn a_version_is_disabled_and_keeps_its_value() {
+    let world = World::start();
+    let version = world.set("token", "one");
+    let url = |version: &str| {
+        format!("{}/secrets/Token/{version}?api-version=2026-04-01", world.simulator.vault_url())
+    };
+    let send = async |version: &str, body: Value| {
+        let request = world.client.patch(url(version)).bearer_auth("anything").json(&body);
+        Answer::of(request.send().await.unwrap()).await
+    };
+
+    let disabled = send(&version, json!({ "attributes": { "enabled": false } })).await;
+    assert_eq!((disabled.status, disabled.body.get("value")), (200, None));
+    assert_eq!(disabled.body["attributes"]["enabled"], false);
+    world.secret(&format!("token/{version}")).await.assert_error(403, "Forbidden");
+
+    let enabled =
+        send(&version, json!({ "attributes": { "enabled": true, "exp": 20 }, "tags": { "label": "okta" } }))
+            .await;
+    assert_eq!((enabled.status, &enabled.body["attributes"]["exp"]), (200, &json!(20)));
+    let read = world.secret(&format!("token/{version}")).await;
+    assert_eq!((&read.body["value"], &read.body["tags"]["label"]), (&json!("one"), &json!("okta")));
+
+    send("0123456789abcdef0123456789abcdef", json!({})).await.assert_error(404, "SecretNotFound");
+    assert!(world.simulator.unrecognised().is_empty());
+    send(&version, json!({ "value": "two" })).await.assert_error(400, "UnrecognisedRequest");
+}
+
 /// Key Vault: the name of a soft-deleted secret is taken until it is recovered or purged.
 /// Facts: F-170.
 #[actix_web::test]

@@ -170,7 +170,7 @@ fn the_host_has_to_name_the_binary() {
 /// azd starts a hook as a program.
 #[test]
 fn the_scripts_can_be_executed() {
-    for name in ["package.sh", "check-bindings.sh", "delegate.sh", "lock-heads.sh", "new-token.sh"] {
+    for name in ["package.sh", "check-bindings.sh", "delegate.sh", "lock-heads.sh"] {
         let mode = std::fs::metadata(root().join("infra").join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{name}");
     }

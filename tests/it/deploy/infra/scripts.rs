@@ -1,9 +1,8 @@
-//! `infra/new-token.sh` and `infra/delegate.sh`, with a stand-in for the Azure CLI that writes down what it was told.
+//! `infra/delegate.sh`, with a stand-in for the Azure CLI that writes down what it was told.
 #![cfg(unix)]
 
 use super::root;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// Keeps its arguments, and the content and the mode of the file that `--file` names.
@@ -49,51 +48,6 @@ impl Cli {
 
 fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-#[test]
-fn a_new_token_reaches_the_vault_and_nothing_else() {
-    let cli = Cli::new();
-    let output = cli.run("new-token.sh", &["--vault", "kv-1", "--label", "okta"], &[]);
-    assert!(output.status.success(), "{}", printed(&output));
-
-    let token = cli.read("content");
-    assert_eq!(token.len(), 64);
-    assert!(token.bytes().all(|byte| byte.is_ascii_hexdigit()), "no new line either");
-    assert_eq!(cli.read("mode"), "-rw-------", "only for its owner");
-    assert!(!PathBuf::from(cli.read("path")).exists(), "the file is gone");
-    let arguments = cli.read("arguments");
-    assert!(arguments.contains("--vault-name kv-1 --name scim-bearer-token"), "{arguments}");
-    assert!(arguments.contains("--tags label=okta"), "{arguments}");
-    assert!(!arguments.contains(&token), "not on a command line");
-    assert!(!printed(&output).contains(&token), "not into a pipe");
-}
-
-#[test]
-fn two_tokens_are_never_the_same() {
-    let cli = Cli::new();
-    cli.run("new-token.sh", &["--vault", "kv-1"], &[]);
-    let first = cli.read("content");
-    cli.run("new-token.sh", &["--vault", "kv-1"], &[]);
-    assert_ne!(cli.read("content"), first);
-}
-
-#[test]
-fn a_vault_that_refuses_leaves_no_token_behind() {
-    let cli = Cli::new();
-    std::fs::write(cli.0.path().join("refuse"), "").unwrap();
-    let output = cli.run("new-token.sh", &["--vault", "kv-1"], &[]);
-    assert!(!output.status.success());
-    assert!(!PathBuf::from(cli.read("path")).exists(), "the file is gone");
-    assert!(!printed(&output).contains("new version"), "{}", printed(&output));
-}
-
-#[test]
-fn a_label_that_is_no_label_is_refused_before_anything_is_made() {
-    let cli = Cli::new();
-    let output = cli.run("new-token.sh", &["--vault", "kv-1", "--label", "a b"], &[]);
-    assert_eq!(output.status.code(), Some(2));
-    assert_eq!(cli.read("arguments"), "");
 }
 
 const PROVISIONED: [(&str, &str); 4] = [
