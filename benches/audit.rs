@@ -92,10 +92,11 @@ fn main() {
     let bytes = write(folder.path());
     let mut times: Vec<Duration> = (0..RUNS).map(|_| verify(folder.path())).collect();
     times.sort();
+    let (best, middle) = (times.first().unwrap(), times.get(RUNS / 2).unwrap());
     println!(
         "{RECORDS} records of {} bytes in {HEADS} heads: {:.2} s at best, {:.2} s in the middle",
         bytes / RECORDS as u64,
-        times[0].as_secs_f64(),
-        times[RUNS / 2].as_secs_f64()
+        best.as_secs_f64(),
+        middle.as_secs_f64()
     );
 }
