@@ -12,8 +12,8 @@ use azure_backup_scim::id::{GroupId, UserId};
 use azure_backup_scim::scim::{
     DecidingAttributes, Filter, GroupInput, PatchRequest, Projection, Resource, ResourceType, UserInput,
 };
-use azure_backup_scim::service::audit::seal::AuditKeeping;
 use azure_backup_scim::service::ScimCaller;
+use azure_backup_scim::service::audit::seal::AuditKeeping;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::tick::TickLimits;

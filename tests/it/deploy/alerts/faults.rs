@@ -25,12 +25,13 @@ use uuid::Uuid;
 const TICKS_ONLY: InlineLimits = InlineLimits { wait: Duration::ZERO, people_max: 0 };
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 /// Begins a line of the child that says what follows, and until when it goes.
 const MARK: &str = "fault ";
 
 /// A fault by its name, the rule that it is for, and a service with or without it. Returns when it ended.
 type Plant = fn(&Stage, bool) -> OffsetDateTime;
-pub const FAULTS: [(&str, &str, Plant); 15] = [
+pub const FAULTS: [(&str, &str, Plant); 16] = [
     ("a lock holds a leaver for 20 minutes", "revocations-overdue", overdue),
     ("a lock forbids a revocation", "scope-blocked", lock),
     ("the right was taken away", "scope-blocked", right),
@@ -40,6 +41,7 @@ pub const FAULTS: [(&str, &str, Plant); 15] = [
     ("an order that changes nothing", "order-refused", order),
     ("150 requests with a wrong token", "unauthorized-burst", burst),
     ("a row of the queue cannot be read", "rows-set-aside", row),
+    ("a sealed record is removed", "audit-damaged", audit),
     ("an assignment made by hand", "foreign-access", foreign),
     ("3,199 assignments of others in the subscription", "quota-nearly-used", quota),
     ("the timer does not come", "no-tick", no_timer),
@@ -185,6 +187,21 @@ fn row(stage: &Stage, faulty: bool) -> OffsetDateTime {
     node.leave(&group, &[&people[0]]);
     minutes(&world, &node, 2);
     world.assert_holds_nothing(&people[0]);
+    world.clock.now()
+}
+
+fn audit(stage: &Stage, faulty: bool) -> OffsetDateTime {
+    let (world, node, ..) = stage.operators(1);
+    world.pass(DAY);
+    minutes(&world, &node, 4);
+    if faulty {
+        let store = &node.service.store;
+        let first = node.run(store.audit(None, 1)).unwrap().remove(0);
+        let op = first["op"].as_str().unwrap().to_owned();
+        node.run(store.delete_records(&[op], &[])).unwrap();
+    }
+    world.pass(DAY);
+    minutes(&world, &node, 4);
     world.clock.now()
 }
 

@@ -104,7 +104,7 @@ const RESOURCES: [(&str, usize); 22] = [
     ("Microsoft.Insights/components", 1),
     ("Microsoft.Insights/diagnosticSettings", 2),
     ("Microsoft.Insights/metricAlerts", 1),
-    ("Microsoft.Insights/scheduledQueryRules", 13),
+    ("Microsoft.Insights/scheduledQueryRules", 14),
     ("Microsoft.Insights/webtests", 1),
     ("Microsoft.Insights/workbooks", 1),
     ("Microsoft.KeyVault/vaults", 1),
