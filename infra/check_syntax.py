@@ -233,8 +233,9 @@ def check_azure_yaml(root):
                 script = systems.get(system, {}).get("run", "").strip()
                 if not script:
                     yield path, 1, f"hook {hook}: nothing for {system}"
-                elif "\n" not in script and script.endswith(".sh") and not (root / script).is_file():
-                    yield path, 1, f"hook {hook}: there is no {script}"
+                for part in script.split("&&") if "\n" not in script else []:
+                    if part.strip().endswith(".sh") and not (root / part.strip()).is_file():
+                        yield path, 1, f"hook {hook}: there is no {part.strip()}"
 
 
 def check_functions(root):

@@ -280,6 +280,25 @@ resource callers 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
+// The same of the heads of the audit.
+resource headCallers 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'callers'
+  scope: blobs
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        category: 'StorageWrite'
+        enabled: true
+      }
+      {
+        category: 'StorageDelete'
+        enabled: true
+      }
+    ]
+  }
+}
+
 output tablesEndpoint string = 'https://${account.name}.table.${environment().suffixes.storage}'
 output accountName string = account.name
 output blobEndpoint string = 'https://${account.name}.blob.${environment().suffixes.storage}'

@@ -66,6 +66,10 @@ pub(super) enum OperatorError {
     Bindings,
     #[error("the vault did not do it")]
     Vault(#[source] SecretError),
+    #[error(
+        "no token can be shown; if the vault gave no answer, it may have a new version all the same: see `token list`"
+    )]
+    NewVersion(#[source] SecretError),
     #[error("cannot read the identity provider's list")]
     Assigned(#[source] AssignedError),
     #[error("cannot read the heads of the audit")]

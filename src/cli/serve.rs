@@ -210,6 +210,9 @@ fn health(ready: &Ready) -> HealthProbe {
         if let Some(day) = token.runs_out {
             members.insert("tokensRunOut".to_owned(), day.date().to_string().into());
         }
+        if let Some(days) = token.age_days {
+            members.insert("tokensAgeDays".to_owned(), days.into());
+        }
         members.insert("packagedBindings".to_owned(), package.as_str().into());
         members
     })

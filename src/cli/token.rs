@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 /// Characters of the id of a version that name it, at least.
 const VERSION_CHARS_MIN: usize = 6;
@@ -58,6 +58,9 @@ struct NewArguments {
     /// Days after which it expires.
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=1825))]
     days: u16,
+    /// Also where a token that is valid then counts no longer: of each label the two newest do.
+    #[arg(long)]
+    replace: bool,
     /// Write the token to the standard output although it is no terminal.
     #[arg(long)]
     show: bool,
@@ -121,7 +124,7 @@ impl OpenVault {
 }
 
 async fn new(arguments: &NewArguments) -> Result<ExitCode, OperatorError> {
-    let NewArguments { label, days, show, vault: place } = arguments;
+    let NewArguments { label, days, replace, show, vault: place } = arguments;
     if !is_token_label(label) {
         let shown = escape_control(label);
         return Err(OperatorError::Usage(format!(
@@ -136,13 +139,21 @@ async fn new(arguments: &NewArguments) -> Result<ExitCode, OperatorError> {
     }
     let vault = place.open()?;
     let before = vault.versions().await?;
+    let left = left_behind(&before, label, vault.clock.now());
+    if let (Some(one), false) = (left.first(), replace) {
+        return Err(OperatorError::Usage(format!(
+            "version {} of {} would count no longer, since of each label the two newest do: if its token is in use, its \
+             identity provider gets 401 until the new one is entered. With --replace it is made all the same",
+            one.version.id,
+            one.version.created.date()
+        )));
+    }
     let ids = app::RandomIds::new(vault.clock.clone());
     let token = format!("{}{}", ids.random().simple(), ids.random().simple());
     let expires = vault.clock.now() + Duration::days(i64::from(*days));
     let value = SecretString::from(token.clone());
     let new = NewVersion { value, label: label.clone(), expires };
-    let made = vault.keeper.add_version(&vault.secret, new).await.map_err(OperatorError::Vault)?;
-    let left = left_behind(&before, &made);
+    let made = vault.keeper.add_version(&vault.secret, new).await.map_err(OperatorError::NewVersion)?;
     let mut out = io::stdout().lock();
     if place.json {
         let left: Vec<&str> = left.iter().map(|one| one.version.id.as_str()).collect();
@@ -178,11 +189,20 @@ async fn new(arguments: &NewArguments) -> Result<ExitCode, OperatorError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The versions whose place a new one took.
-fn left_behind(before: &[SecretVersion], made: &SecretVersion) -> Vec<TokenVersion> {
+/// The valid versions whose place a new one of that label takes.
+fn left_behind(before: &[SecretVersion], label: &str, now: OffsetDateTime) -> Vec<TokenVersion> {
     let is_valid = |one: &TokenVersion| one.standing == VersionStanding::Valid;
-    let after: Vec<SecretVersion> = before.iter().chain([made]).cloned().collect();
-    let now = made.created;
+    let newest = before.iter().map(|version| version.created).max();
+    let made = SecretVersion {
+        id: String::new(),
+        enabled: true,
+        // The vault has a clock of its own.
+        created: newest.map_or(now, |newest| newest.max(now)) + Duration::SECOND,
+        not_before: None,
+        expires: None,
+        label: Some(label.to_owned()),
+    };
+    let after: Vec<SecretVersion> = before.iter().cloned().chain([made]).collect();
     let after = token_versions(&after, now);
     let was_valid = token_versions(before, now).into_iter().filter(is_valid);
     was_valid

@@ -2,6 +2,7 @@
 //!
 //! Users and groups differ in keys only, so one set of functions serves both.
 
+use crate::events::log_event;
 use crate::id::{GroupId, OpId, PrincipalId, UserId};
 use crate::ports::tables::{ETag, EtagMatch, PropertyValue, RowProperties, TableRow, TableWrite};
 use crate::scim::{Resource, ResourceType, StoredDocument, compare, version};
@@ -182,7 +183,7 @@ impl<I: ResourceId> StoredResource<I> {
     pub fn read_for_delete(row: &TableRow) -> Result<Self, StoreError> {
         let read = Self::read(row);
         let (Err(error), Some(id)) = (&read, I::from_text(keys::last_part(&row.key))) else { return read };
-        crate::events::log_event!(RowUnreadable, row = row.key, error = %error, "a header that cannot be read is deleted");
+        log_event!(RowUnreadable, row = row.key, error = %error, "a header that cannot be read is deleted");
         let reader = RowReader::any(row);
         let attributes = match reader.json(DOCUMENT) {
             Ok(serde_json::Value::Object(attributes)) => attributes,

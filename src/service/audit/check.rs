@@ -51,7 +51,9 @@ impl AuditSealer {
             return Ok(state.next);
         }
         if state.day.weekday() == Weekday::Monday {
-            return Ok(state.expired);
+            // What is being deleted because of its age is no damage.
+            let deleting = state.expiring.as_ref().filter(|expiring| state.through >= expiring.op);
+            return Ok(deleting.map_or(state.expired, |expiring| expiring.below));
         }
         let from = day_start(state.day, DAYS);
         let mut first = state.next;

@@ -9,7 +9,6 @@ use crate::ports::role_assignments::EFFECTIVE_AFTER;
 use crate::service::access::report::history::is_of_nothing;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};

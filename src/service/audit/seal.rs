@@ -111,7 +111,7 @@ impl AuditSealer {
         };
         self.health.audit_sealed(&read.state, now);
         if read.state.forked {
-            return Ok(SealStep::Wait(now + PAUSE));
+            return self.look_at_fork(&read).await;
         }
         let archived = match &self.archive {
             Some(archive) if read.state.published < read.state.next => {
@@ -159,8 +159,13 @@ impl AuditSealer {
         let Some(head) = self.store.audit_head(number).await? else { return Ok(None) };
         let name = self.file(number);
         let is_new = archive.create(&name, &head.text).await?;
+        let there = if is_new { None } else { archive.get(&name).await? };
+        if !is_new && there.is_none() {
+            // It was there a moment ago: the next step tries again.
+            return Ok(None);
+        }
         let mut state = read.state.clone();
-        if !is_new && archive.get(&name).await?.is_none_or(|there| there != head.text) {
+        if there.is_some_and(|there| there != head.text) {
             log_event!(
                 AuditDamaged,
                 head = number,
@@ -171,6 +176,46 @@ impl AuditSealer {
             state.published = number + 1;
         }
         Ok(Some(state))
+    }
+
+    /// Whether the container still has another head: it may be another container now. Then all heads so far are put there.
+    async fn look_at_fork(&self, read: &SealRead) -> Result<SealStep, StoreError> {
+        let state = &read.state;
+        let again = SealStep::Wait(read.now + PAUSE);
+        let Some(archive) = &self.archive else { return Ok(again) };
+        let number = state.published.min(state.next);
+        let there = match archive.get(&self.file(number)).await {
+            Ok(there) => there,
+            Err(error) => return Ok(archive_away(&error, read.now)),
+        };
+        let ours = self.store.audit_head(number).await?;
+        let is_forked = match (there, ours) {
+            (None, _) => false,
+            (Some(there), Some(ours)) => there != ours.text,
+            (Some(there), None) => self.follows(read, &there).is_none(),
+        };
+        if is_forked {
+            return Ok(again);
+        }
+        tracing::info!(
+            head = number,
+            "the container has no other head of the audit any more: sealing goes on"
+        );
+        self.leave(read, &ChainState { forked: false, published: 0, ..state.clone() }).await
+    }
+
+    /// The head of the container that comes after those of the table, if it is one.
+    fn follows(&self, read: &SealRead, bytes: &[u8]) -> Option<AuditHead> {
+        let state = &read.state;
+        AuditHead::parse(bytes).ok().filter(|head| {
+            let end = day_end(head.day);
+            head.number == state.next
+                && head.tenant == self.store.tenant()
+                && head.previous == state.previous
+                // A day that has not ended was never sealed.
+                && end <= op_prefix(read.now)
+                && head.through <= end
+        })
     }
 
     pub(super) fn file(&self, number: u64) -> String {
@@ -191,9 +236,7 @@ impl AuditSealer {
     /// The table is older than the container: it was restored, or begun anew. The chain goes on behind the last head there.
     async fn adopt(&self, read: &SealRead, bytes: Vec<u8>) -> Result<SealStep, StoreError> {
         let state = &read.state;
-        let head = AuditHead::parse(&bytes).ok().filter(|head| {
-            head.number == state.next && head.tenant == self.store.tenant() && head.previous == state.previous
-        });
+        let head = self.follows(read, &bytes);
         let (Some(head), Ok(text)) = (head, String::from_utf8(bytes)) else {
             log_event!(
                 AuditDamaged,

@@ -8,12 +8,11 @@ use crate::events::log_event;
 use crate::id::{GroupId, UserId};
 use crate::scim::bulk::{self, BulkAction, BulkCall, BulkStep, ReferenceState, ResourceBody};
 use crate::scim::{self, BulkOperation, BulkRequest, PatchRequest, Preconditions, Projection, ResourceType};
-use crate::service::provisioning::create::NameHolder;
 use crate::service::provisioning::resource_answer::ResourceAnswer;
 use crate::service::provisioning::{Provisioning, RenderedResource, RequestTarget};
 use crate::service::{ScimCaller, ServiceError};
 use crate::store::StoreError;
-use crate::store::resources::ResourceId;
+use crate::store::resources::{self, ResourceId};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -225,8 +224,8 @@ impl BulkRun<'_> {
 
     async fn name_owner(&self, kind: ResourceType, name: &str) -> NameOwner {
         match kind {
-            ResourceType::User => owner(self.service.name_holder::<UserId>(name).await),
-            ResourceType::Group => owner(self.service.name_holder::<GroupId>(name).await),
+            ResourceType::User => owner(self.service.store.owner::<UserId>(name).await),
+            ResourceType::Group => owner(self.service.store.owner::<GroupId>(name).await),
         }
     }
 
@@ -279,10 +278,12 @@ impl BulkRun<'_> {
     }
 }
 
-fn owner<I: ResourceId>(holder: Result<NameHolder<I>, StoreError>) -> NameOwner {
-    match holder {
-        Ok(NameHolder::Living { resource, .. }) => NameOwner::Resource(resource.id.to_string()),
-        Ok(NameHolder::Free | NameHolder::LeftBehind(_)) => NameOwner::Nobody,
+/// Whether the owner still exists does not matter: who is gone is a member of nothing.
+fn owner<I: ResourceId>(owner: Result<Option<resources::NameOwner<I>>, StoreError>) -> NameOwner {
+    match owner {
+        Ok(Some(owner)) => NameOwner::Resource(owner.id.to_string()),
+        // A row that says nothing decides nothing.
+        Ok(None) | Err(StoreError::Corrupt { .. } | StoreError::TooNew { .. }) => NameOwner::Nobody,
         Err(error) => {
             log_event!(WorkDeferred, error = %ErrorChain(&error), "who has the name of a failed operation could not be read");
             NameOwner::Unknown

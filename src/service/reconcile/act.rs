@@ -4,7 +4,7 @@ use crate::events::log_event;
 use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome};
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::Step;
-use crate::rbac::{RoleAssignment, Scope};
+use crate::rbac::{ReasonCode, RoleAssignment, Scope};
 use crate::service::deferred::log_deferred;
 use crate::service::reconcile::calls::{CallOutcome, CompletedCall, OpenedStep, SendDeadline};
 use crate::service::reconcile::gather::GatheredState;
@@ -118,7 +118,12 @@ pub(super) fn failed(step: &Step, label: &str, error: AssignmentError) -> (CallO
         AssignmentError::Rejected { reason, code, correlation, .. } => {
             let meant = reason_of(reason);
             let reason_code = meant.as_str();
-            if meant.is_of_the_scope() {
+            if meant == ReasonCode::AssignmentLimit {
+                log_event!(
+                    SubscriptionFull, assignment.name = %step.assignment, scope = %step.scope, operation,
+                    token.label = label, reason = reason_code, code, "{what}"
+                );
+            } else if meant.is_of_the_scope() {
                 log_event!(
                     ScopeBlocked, assignment.name = %step.assignment, scope = %step.scope, operation,
                     token.label = label, reason = reason_code, code, "{what}"

@@ -169,9 +169,20 @@ impl ReconcileTick {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         }
         keep_first(&mut failed, self.sweep_and_others(round).await)?;
-        keep_first(&mut failed, self.sealer.run(round.began_at(), self.part(round, 3)).await)?;
         keep_first(&mut failed, self.retry_waiting_leavers(round).await)?;
+        self.seal(round).await?;
         failed
+    }
+
+    /// Where the audit cannot be sealed, the tick has done its work all the same. Health says how far it is sealed.
+    async fn seal(&self, round: &TickRound) -> Result<(), StoreError> {
+        match self.sealer.run(round.began_at(), self.part(round, 3)).await {
+            Err(error) if !matches!(error, StoreError::Away { .. }) => {
+                log_deferred("sealing the audit", &error);
+                Ok(())
+            }
+            ended => ended,
+        }
     }
 
     async fn add_missing_hints(&self, round: &mut TickRound) -> Result<bool, StoreError> {

@@ -49,6 +49,8 @@ pub struct TokenHealth {
     pub state: TokenState,
     /// When the last token of some label runs out.
     pub runs_out: Option<OffsetDateTime>,
+    /// Days since the newest token of each label was made, the most of those. None where tokens are fixed.
+    pub age_days: Option<i64>,
 }
 
 /// Whether callers can be told apart.
@@ -163,8 +165,10 @@ impl BearerTokens {
             Err(state) => state,
         };
         let held = lock(&self.held);
-        let runs_out = held.as_ref().and_then(|held| held.set.runs_out(self.clock.now()));
-        TokenHealth { state, runs_out }
+        let (set, now) = (held.as_ref().map(|held| &held.set), self.clock.now());
+        let runs_out = set.and_then(|set| set.runs_out(now));
+        let made = set.filter(|_| self.refresher.is_some()).and_then(|set| set.made(now));
+        TokenHealth { state, runs_out, age_days: made.map(|made| (now - made).whole_days()) }
     }
 
     /// The label of a token, as far as what is held can be believed.

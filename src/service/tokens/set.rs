@@ -42,6 +42,7 @@ pub(super) struct TokenEntry {
     pub(super) version: String,
     label: String,
     hash: TokenHash,
+    created: OffsetDateTime,
     not_before: Option<OffsetDateTime>,
     expires: Option<OffsetDateTime>,
 }
@@ -70,6 +71,7 @@ impl TokenEntry {
             version: version.id.clone(),
             label: label(version),
             hash,
+            created: version.created,
             not_before: version.not_before,
             expires: version.expires,
         }
@@ -115,6 +117,16 @@ impl TokenSet {
     /// Whether any token is valid now.
     pub(super) fn is_usable(&self, now: OffsetDateTime) -> bool {
         self.0.iter().any(|entry| entry.is_valid(now))
+    }
+
+    /// When the newest valid token of each label was made, the earliest of those.
+    pub(super) fn made(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let mut newest: BTreeMap<&str, OffsetDateTime> = BTreeMap::new();
+        for entry in self.0.iter().filter(|entry| entry.is_valid(now)) {
+            let made = newest.entry(&entry.label).or_insert(entry.created);
+            *made = entry.created.max(*made);
+        }
+        newest.into_values().min()
     }
 
     /// When the last token of some label runs out, the earliest of those.
@@ -281,6 +293,19 @@ mod tests {
     fn check(versions: &[SecretVersion], expected: &[&str]) {
         let ids: Vec<_> = choose(versions, NOON).into_iter().map(|version| version.id.as_str()).collect();
         assert_eq!(ids, expected);
+    }
+
+    #[test]
+    fn tokens_are_as_old_as_the_newest_of_each_label() {
+        let entry = |version: &SecretVersion| TokenEntry::new(version, &TOKEN.to_owned().into()).unwrap();
+        let set = |versions: &[SecretVersion]| TokenSet(versions.iter().map(entry).collect());
+        let made = |day: u8| NOON.replace_day(day).ok();
+        let [old, new, other] =
+            [version("a", 1, Some("entra")), version("b", 9, Some("entra")), version("c", 5, Some("okta"))];
+        assert_eq!(set(&[old.clone(), new.clone(), other.clone()]).made(NOON), made(5));
+        assert_eq!(set(&[old.clone(), new]).made(NOON), made(9));
+        let over = SecretVersion { expires: made(2), ..old };
+        assert_eq!((set(&[over.clone(), other]).made(NOON), set(&[over]).made(NOON)), (made(5), None));
     }
 
     /// Facts: F-041.

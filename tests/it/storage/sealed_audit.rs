@@ -534,6 +534,17 @@ fn another_head_in_the_container_stops_the_sealing_loudly() {
     let snapshot = node.service.health.snapshot();
     assert!(snapshot.audit.is_forked && snapshot.is_finding());
     assert_eq!(heads.all().len(), 4, "nothing is sealed on another's head");
+
+    // A container of its own: all heads so far are put there, and the sealing goes on.
+    std::fs::remove_dir_all(heads.0.path().join("default")).unwrap();
+    for _ in 0..3 {
+        world.pass(600);
+        seal(&node);
+    }
+    assert!(!node.service.health.snapshot().audit.is_forked);
+    let evidence = Evidence::of(&node, heads.all());
+    assert_eq!(evidence.heads.len(), 5);
+    evidence.assert_verified((u64::try_from(evidence.lines.len()).unwrap(), 0, 0));
 }
 
 #[test]

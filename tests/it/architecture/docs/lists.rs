@@ -22,7 +22,7 @@ use tracing::Level;
 /// What each entry of the reason codes says.
 const ENTRY: [&str; 4] = ["State", "Cause", "Who can mend it", "How"];
 /// What the health check of `serve` has beside that of `local`.
-const SERVE_ONLY: [&str; 3] = ["tokens", "tokensRunOut", "packagedBindings"];
+const SERVE_ONLY: [&str; 4] = ["tokens", "tokensRunOut", "tokensAgeDays", "packagedBindings"];
 /// What it has only where something is wrong.
 const SOMETIMES: [&str; 1] = ["store"];
 

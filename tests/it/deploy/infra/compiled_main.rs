@@ -102,7 +102,7 @@ const WHERE_GIVEN: &str = "PUBLIC_BASE_URL";
 const RESOURCES: [(&str, usize); 22] = [
     ("Microsoft.Authorization/roleDefinitions", 1),
     ("Microsoft.Insights/components", 1),
-    ("Microsoft.Insights/diagnosticSettings", 2),
+    ("Microsoft.Insights/diagnosticSettings", 3),
     ("Microsoft.Insights/metricAlerts", 1),
     ("Microsoft.Insights/scheduledQueryRules", 14),
     ("Microsoft.Insights/webtests", 1),

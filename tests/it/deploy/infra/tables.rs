@@ -150,12 +150,14 @@ fn the_role_of_the_service_on_orders_reads_and_deletes_and_nothing_else() {
 fn the_callers_that_write_or_delete_rows_are_logged() {
     let settings =
         deployed(["", "", ""], |evaluation| evaluation.resources("Microsoft.Insights/diagnosticSettings"));
-    let [setting] = settings.as_slice() else { panic!("one setting, not {settings:?}") };
-    assert_eq!(text(&setting["scope"]["name"]), "tables", "of all tables");
-    let logs = setting["properties"]["logs"].as_array().unwrap();
-    let enabled: Vec<&Value> =
-        logs.iter().filter(|log| log["enabled"] == json!(true)).map(|log| &log["category"]).collect();
-    assert_eq!(enabled, [&json!("StorageWrite"), &json!("StorageDelete")]);
+    let scopes: Vec<String> = settings.iter().map(|setting| text(&setting["scope"]["name"])).collect();
+    assert_eq!(scopes, ["tables", "blobs"], "of all tables, and of the heads of the audit");
+    for setting in &settings {
+        let logs = setting["properties"]["logs"].as_array().unwrap();
+        let enabled: Vec<&Value> =
+            logs.iter().filter(|log| log["enabled"] == json!(true)).map(|log| &log["category"]).collect();
+        assert_eq!(enabled, [&json!("StorageWrite"), &json!("StorageDelete")]);
+    }
 }
 
 /// Facts: F-190.
