@@ -42,7 +42,11 @@ pub fn escape_json(json: &str) -> String {
 fn acts(c: char) -> bool {
     let turns =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let hides = matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}');
+    let hides = matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}'
+            | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    );
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || turns || hides
 }
 
@@ -53,7 +57,7 @@ mod tests {
 
     #[test]
     fn what_acts_on_a_terminal_is_escaped_and_json_reads_as_before() {
-        let text = "a\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\u{200b}\u{7f}\u{85}é😀\n";
+        let text = "a\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\u{200b}\u{180e}\u{e0041}\u{7f}\u{85}é😀\n";
         let line = escape_json(&json!({ "name": text }).to_string());
         assert!(!line.chars().any(acts), "{line:?}");
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["name"], text);

@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn write_group(out: &mut impl Write, group: &ArrivedGroup, unbound: bool) -> io::Result<()> {
     let name = group.display_name.as_deref().map_or_else(|| "(cannot be read)".to_owned(), escape_control);
     let external = match &group.external_id {
-        Some(value) => format!("externalId {:?}", escape_control(value)),
+        Some(value) => format!("externalId \"{}\"", escape_control(value)),
         None => "no externalId".to_owned(),
     };
     writeln!(out, "{name}\n  id {}, {external}", group.id)?;
@@ -74,7 +74,7 @@ fn write_group(out: &mut impl Write, group: &ArrivedGroup, unbound: bool) -> io:
         writeln!(out, "  not bound")?;
     }
     match (unbound, binding_for(group)) {
-        (true, Some(binding)) => writeln!(out, "  {}", escape_control(&binding.to_string())),
+        (true, Some(binding)) => writeln!(out, "  {}", json_line(&binding)),
         _ => Ok(()),
     }
 }
@@ -84,7 +84,7 @@ fn write_unmatched(out: &mut impl Write, unmatched: &UnmatchedBinding) -> io::Re
     let value = escape_control(value);
     let what = match reason {
         Some(reason) => format!("its group is not known ({reason})"),
-        None => format!("no group has the {attribute} {value:?}. Is it assigned to the app?"),
+        None => format!("no group has the {attribute} \"{value}\". Is it assigned to the app?"),
     };
     writeln!(out, "binding {binding}: {what}")
 }

@@ -125,10 +125,10 @@ impl OpenVault {
 
 async fn new(arguments: &NewArguments) -> Result<ExitCode, OperatorError> {
     let NewArguments { label, days, replace, show, vault: place } = arguments;
-    if !is_token_label(label) {
+    if !is_token_label(label) || label == "unlabelled" {
         let shown = escape_control(label);
         return Err(OperatorError::Usage(format!(
-            "{shown:?} is no label: 1 to 64 letters, digits, `-`, `.` and `_`, and not `service`"
+            "{shown:?} is no label: 1 to 64 letters, digits, `-`, `.` and `_`, and neither `service` nor `unlabelled`"
         )));
     }
     if !show && !io::stdout().is_terminal() {
@@ -140,12 +140,15 @@ async fn new(arguments: &NewArguments) -> Result<ExitCode, OperatorError> {
     let vault = place.open()?;
     let before = vault.versions().await?;
     let left = left_behind(&before, label, vault.clock.now());
+    let has_older = has_other(&before, label, &left, vault.clock.now());
     if let (Some(one), false) = (left.first(), replace) {
         return Err(OperatorError::Usage(format!(
-            "version {} of {} would count no longer, since of each label the two newest do: if its token is in use, its \
-             identity provider gets 401 until the new one is entered. With --replace it is made all the same",
+            "version {} of {}, labelled {}, would count no longer: of each label the two newest do, and at most 16 labels. \
+             If its token is in use, its identity provider gets 401 until a new one is entered. With --replace it is made \
+             all the same",
             one.version.id,
-            one.version.created.date()
+            one.version.created.date(),
+            one.label
         )));
     }
     let ids = app::RandomIds::new(vault.clock.clone());
@@ -172,21 +175,32 @@ async fn new(arguments: &NewArguments) -> Result<ExitCode, OperatorError> {
         expires.date()
     )?;
     for one in left {
-        let TokenVersion { version, .. } = one;
+        let TokenVersion { version, label, .. } = one;
         writeln!(
             said,
-            "version {} of {} counts no longer: two newer ones have its label",
+            "version {} of {}, labelled {label}, counts no longer",
             version.id,
             version.created.date()
         )?;
     }
-    writeln!(
-        said,
-        "enter it in the identity provider; it is not shown again. The token before it stays valid:"
-    )?;
-    writeln!(said, "revoke it with `token revoke` once the new one is in use")?;
+    writeln!(said, "enter it in the identity provider; it is not shown again")?;
+    if has_older {
+        writeln!(
+            said,
+            "the token before it stays valid: revoke it with `token revoke` once the new one is in use"
+        )?;
+    }
     writeln!(out, "{token}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a version of that label stays valid beside a new one.
+fn has_other(before: &[SecretVersion], label: &str, left: &[TokenVersion], now: OffsetDateTime) -> bool {
+    token_versions(before, now).iter().any(|one| {
+        one.standing == VersionStanding::Valid
+            && one.label == label
+            && !left.iter().any(|left| left.version.id == one.version.id)
+    })
 }
 
 /// The valid versions whose place a new one of that label takes.

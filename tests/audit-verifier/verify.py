@@ -7,6 +7,7 @@ HEADS is a folder with a file for each head. FIRST and LAST are numbers of heads
 where the audit is as it was sealed, with 1 at the first finding, which it prints, and with 2 where it cannot read.
 """
 
+import datetime
 import hashlib
 import os
 import re
@@ -24,12 +25,13 @@ HEAD = [
         rb"number (0|[1-9][0-9]*)",
         rb"day ([0-9]{4}-[0-9]{2}-[0-9]{2})",
         rb"previous ([0-9a-f]{64})",
-        rb"sealed (.+)",
+        rb"sealed ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?Z)",
         rb"through ([0-9a-f-]{1,36})",
         rb"records (0|[1-9][0-9]*)",
     )
 ]
 RECORDS_MAX = 5000
+NUMBER_MAX = 2**64 - 1
 
 
 class Found(Exception):
@@ -57,6 +59,8 @@ class Head:
         self.tenant = matches[1][1]
         self.number = int(matches[2][1])
         self.day = matches[3][1].decode()
+        datetime.date.fromisoformat(self.day)
+        datetime.datetime.strptime(matches[5][1][:19].decode(), "%Y-%m-%dT%H:%M:%S")
         self.previous = matches[4][1].decode()
         self.hash = hashlib.sha256(text).hexdigest()
         count = int(matches[7][1])
@@ -69,6 +73,8 @@ class Head:
             if not match:
                 raise ValueError("record")
             expired = None if match[4] is None else int(match[4])
+            if expired is not None and expired > NUMBER_MAX:
+                raise ValueError("expired")
             self.entries.append(Entry(match[1], match[2].decode(), expired, match[5]))
 
 
@@ -105,11 +111,26 @@ class Chain:
                 raise Found(f"changed head {number if self.next_differs(head) else number - 1}")
             if before is not None and (head.tenant != before.tenant or head.day < before.day):
                 raise Found(f"malformed head {number}")
-            for entry in head.entries:
-                if entry.expired is not None and entry.expired < number:
-                    self.expired = max(self.expired, entry.expired)
-                if entry.restored is not None:
-                    self.restores.append((number, entry.restored, entry.op))
+            self.declare(head)
+            before = head
+        self.declare_what_follows(before)
+
+    def declare(self, head):
+        for entry in head.entries:
+            if entry.expired is not None and entry.expired < head.number:
+                self.expired = max(self.expired, entry.expired)
+            if entry.restored is not None:
+                self.restores.append((head.number, entry.restored, entry.op))
+
+    def declare_what_follows(self, before):
+        while True:
+            try:
+                head = self.heads.read(before.number + 1)
+            except Found:
+                return
+            if head.number != before.number + 1 or head.previous != before.hash:
+                return
+            self.declare(head)
             before = head
 
     def next_differs(self, head):

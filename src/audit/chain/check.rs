@@ -100,7 +100,21 @@ pub fn check_heads(source: &mut dyn HeadSource, first: u64, last: u64) -> Result
         summary.last_hash = link.hash;
         before = link;
     }
+    add_what_follows(source, &mut summary)?;
     Ok(summary)
+}
+
+/// Heads behind the last one, as far as they follow from it, say too what was deleted or lost.
+fn add_what_follows(source: &mut dyn HeadSource, summary: &mut HeadSummary) -> io::Result<()> {
+    let mut previous = summary.last_hash;
+    for number in summary.last.saturating_add(1).. {
+        let Some(bytes) = source.head(number)? else { return Ok(()) };
+        let follows = |head: &AuditHead| head.number == number && head.previous == previous;
+        let Some(head) = AuditHead::parse(&bytes).ok().filter(follows) else { return Ok(()) };
+        add_declarations(summary, &head);
+        previous = RecordHash::of(&bytes);
+    }
+    Ok(())
 }
 
 /// Head `number` does not have the hash of the head before. Where the next head does not have its hash either, it is the one
@@ -125,8 +139,12 @@ fn read(source: &mut dyn HeadSource, number: u64) -> Result<Link, VerifyError> {
 
 fn add(summary: &mut HeadSummary, head: &AuditHead) {
     summary.records += u64::try_from(head.entries.len()).unwrap_or(u64::MAX);
+    summary.late += head.entries.iter().map(|entry| u64::from(entry.late)).sum::<u64>();
+    add_declarations(summary, head);
+}
+
+fn add_declarations(summary: &mut HeadSummary, head: &AuditHead) {
     for entry in &head.entries {
-        summary.late += u64::from(entry.late);
         // What a head says of itself, or of later ones, counts for nothing.
         let expired = entry.expired.filter(|expired| *expired < head.number);
         summary.expired = summary.expired.max(expired);

@@ -1,11 +1,12 @@
 //! `audit export`: the sealed records in their official order, for a verification that needs nothing of the service.
 
-use super::day_argument::parse_day_argument;
+use super::day_argument::parse_days;
 use crate::audit::chain::head_file;
 use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
 use crate::service::audit::export::{ExportError, Exported, ExportedDays, export};
+use crate::store::StateStore;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -29,29 +30,59 @@ pub struct ExportArguments {
 
 pub fn run(arguments: &ExportArguments) -> ExitCode {
     run_command(async {
-        let days = ExportedDays {
-            since: parse_day_argument("since", arguments.since.as_deref())?,
-            until: parse_day_argument("until", arguments.until.as_deref())?,
-        };
+        let (since, until) = parse_days(arguments.since.as_deref(), arguments.until.as_deref())?;
         let access = arguments.operator.access()?;
-        let mut records = BufWriter::new(create(&arguments.file)?);
         if let Some(folder) = &arguments.heads {
-            fs::create_dir_all(folder)?;
+            fs::create_dir_all(folder).map_err(|error| cannot_make(folder, &error))?;
         }
-        let take_head = |number, text: &[u8]| match &arguments.heads {
-            Some(folder) => fs::write(folder.join(head_file(number)), text),
-            None => Ok(()),
-        };
-        let exported = export(&access.store, days, &mut records, take_head).await;
-        let exported = exported.map_err(|error| match error {
-            ExportError::Store(error) => OperatorError::Store(error),
-            ExportError::Write(error) => OperatorError::Output(error),
-            ExportError::Head { number } => OperatorError::Head { number },
-        })?;
-        records.flush()?;
-        summarise(exported);
+        let mut records = BufWriter::new(create(&arguments.file)?);
+        let exported = write(arguments, &access.store, ExportedDays { since, until }, &mut records).await;
+        if exported.is_err() && arguments.file.as_os_str() != "-" {
+            // It is not whole, and a second attempt makes it anew.
+            let _ = fs::remove_file(&arguments.file);
+        }
+        summarise(exported?);
         Ok(ExitCode::SUCCESS)
     })
+}
+
+async fn write(
+    arguments: &ExportArguments,
+    store: &StateStore,
+    days: ExportedDays,
+    records: &mut BufWriter<Box<dyn Write>>,
+) -> Result<Exported, OperatorError> {
+    let take_head = |number, text: &[u8]| match &arguments.heads {
+        Some(folder) => write_head(&folder.join(head_file(number)), text),
+        None => Ok(()),
+    };
+    let exported = export(store, days, records, take_head).await.map_err(|error| match error {
+        ExportError::Store(error) => OperatorError::Store(error),
+        ExportError::Write(error) if error.kind() == ErrorKind::AlreadyExists => {
+            OperatorError::Usage(error.to_string())
+        }
+        ExportError::Write(error) => OperatorError::Output(error),
+        ExportError::Head { number } => OperatorError::Head { number },
+    })?;
+    records.flush()?;
+    Ok(exported)
+}
+
+/// A file that is there is never overwritten: it may be the evidence.
+fn write_head(file: &Path, text: &[u8]) -> io::Result<()> {
+    match fs::read(file) {
+        Ok(there) if there == text => Ok(()),
+        Ok(_) => {
+            let what = format!("{} is another head; name an empty folder", file.display());
+            Err(io::Error::new(ErrorKind::AlreadyExists, what))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::write(file, text),
+        Err(error) => Err(error),
+    }
+}
+
+fn cannot_make(what: &Path, error: &io::Error) -> OperatorError {
+    OperatorError::Usage(format!("cannot make {}: {error}", what.display()))
 }
 
 fn create(file: &Path) -> Result<Box<dyn Write>, OperatorError> {
@@ -60,7 +91,7 @@ fn create(file: &Path) -> Result<Box<dyn Write>, OperatorError> {
     }
     match File::create_new(file) {
         Ok(file) => Ok(Box::new(file)),
-        Err(error) => Err(OperatorError::Usage(format!("cannot make {}: {error}", file.display()))),
+        Err(error) => Err(cannot_make(file, &error)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `audit verify`: whether an exported file is what was sealed. It needs the file and the heads, and nothing else.
 
-use super::day_argument::parse_day_argument;
+use super::day_argument::parse_days;
 use super::heads::{HeadFolder, HeadsFrom, copy_heads};
 use crate::audit::chain::{
     ChainFinding, HeadSummary, VerifiedRecords, VerifyError, check_heads, format_day, verify_records,
@@ -42,8 +42,7 @@ pub struct VerifyArguments {
 
 pub fn run(arguments: &VerifyArguments) -> ExitCode {
     run_command(async {
-        let since = parse_day_argument("since", arguments.since.as_deref())?;
-        let until = parse_day_argument("until", arguments.until.as_deref())?;
+        let (since, until) = parse_days(arguments.since.as_deref(), arguments.until.as_deref())?;
         let (mut heads, from) = match &arguments.heads {
             Some(folder) => {
                 let opened = HeadFolder::open(folder);
@@ -60,6 +59,16 @@ pub fn run(arguments: &VerifyArguments) -> ExitCode {
             return Err(OperatorError::Usage(format!("the {from} has no head of the audit of these days")));
         };
         let verified = verify(&mut heads, first, last, input);
+        if let Ok((HeadSummary { first_day, last_day, .. }, _)) = &verified {
+            // Else what was asked for would count as verified.
+            let is_short =
+                since.is_some_and(|since| since < *first_day) || until.is_some_and(|until| *last_day < until);
+            if is_short {
+                return Err(OperatorError::Usage(format!(
+                    "the heads go from {first_day} to {last_day}: a day that was asked for is not sealed, or its head is missing"
+                )));
+            }
+        }
         let mut out = io::stdout().lock();
         match verified {
             Ok((summary, records)) => {
@@ -159,7 +168,7 @@ fn verified_json(summary: &HeadSummary, records: VerifiedRecords, from: HeadsFro
 fn text(finding: &ChainFinding) -> String {
     match finding.missing {
         0 | 1 => finding.to_string(),
-        missing => format!("{finding}: {missing} records are missing here"),
+        missing => format!("{finding}\n{missing} records are missing here"),
     }
 }
 

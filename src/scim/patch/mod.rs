@@ -20,6 +20,7 @@ use crate::scim::patch_verb::PatchVerb;
 use crate::scim::resource::Resource;
 use crate::scim::schema::ResourceType;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A PATCH request whose message is in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,11 +115,14 @@ impl PatchRequest {
         bulk_reference::in_assignments(kind, &mut self.assignments).chain(in_members).collect()
     }
 
-    /// What it names as members: those of a list that replaces all, and those whom it adds.
+    /// What it names as members: those of a list that replaces all, and those whom it adds; and such a one where it is taken out.
     pub(super) fn named_as_members(&mut self) -> Vec<&mut String> {
         let names =
-            |change: &&mut MemberChange| matches!(change, MemberChange::Replace(_) | MemberChange::Add(_));
-        self.members.iter_mut().filter(names).flat_map(MemberChange::named_mut).collect()
+            |change: &&MemberChange| matches!(change, MemberChange::Replace(_) | MemberChange::Add(_));
+        let named: BTreeSet<String> =
+            self.members.iter().filter(names).flat_map(MemberChange::named).collect();
+        let all = self.members.iter_mut().flat_map(MemberChange::named_mut);
+        all.filter(|text| named.contains(text.as_str())).collect()
     }
 
     /// Whether it removes everyone whom it does not name.

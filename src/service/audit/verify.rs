@@ -1,4 +1,4 @@
-//! Reads the lines of an exported audit and hashes them on every core, in a bounded amount of memory.
+//! Reads the lines of an exported audit and hashes them on two cores, in a bounded amount of memory.
 
 use crate::audit::chain::{RecordHash, RecordLine, op_of_line};
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use std::thread;
 
 /// Bytes that are read and hashed at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
-/// The longest line: a row has at most a MiB, and its text takes a third more.
+/// The longest line: a row has at most a MiB, and its text takes a third more. A longer one is no record, and is cut.
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Threads that hash.
 const HASHERS: usize = 2;
@@ -112,8 +112,25 @@ fn read_chunk(input: &mut impl Read, rest: &mut Vec<u8>) -> Chunk {
             return Ok(chunk);
         }
         if chunk.len() > LINE_BYTES_MAX {
-            let what = format!("a line has more than {LINE_BYTES_MAX} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            chunk.truncate(LINE_BYTES_MAX);
+            *rest = skip_line(input)?;
+            chunk.push(b'\n');
+            return Ok(chunk);
+        }
+    }
+}
+
+/// Passes over the rest of a line. What was read of the next one.
+fn skip_line(input: &mut impl Read) -> Chunk {
+    let mut part = Vec::new();
+    loop {
+        part.clear();
+        let wanted = u64::try_from(CHUNK_BYTES).unwrap_or(u64::MAX);
+        if input.by_ref().take(wanted).read_to_end(&mut part)? == 0 {
+            return Ok(part);
+        }
+        if let Some(end) = part.iter().position(|byte| *byte == b'\n') {
+            return Ok(part.split_off(end + 1));
         }
     }
 }
@@ -146,14 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_be_longer_than_a_chunk_and_not_longer_than_a_row() {
+    fn a_line_may_be_longer_than_a_chunk_and_is_no_record_where_it_is_longer_than_a_row() {
         let long = "x".repeat(CHUNK_BYTES * 5 / 2);
         check(format!("a\n{long}\nb\n{long}").as_bytes());
-        let too_long = "x".repeat(LINE_BYTES_MAX + CHUNK_BYTES);
-        let mut lines = record_lines(Cursor::new(format!("a\n{too_long}\n").into_bytes()));
-        assert!(lines.next().unwrap().is_ok());
-        assert!(lines.next().unwrap().is_err());
-        assert!(lines.next().is_none());
+        // Of one that is too long a part is hashed, so that it is no record; those behind it are read.
+        for more in [2 * CHUNK_BYTES, 3 * CHUNK_BYTES + 7] {
+            let too_long = "x".repeat(LINE_BYTES_MAX + more);
+            let text = format!("a\n{too_long}\nb\nc");
+            let lines: Vec<RecordLine> =
+                record_lines(Cursor::new(text.into_bytes())).map(Result::unwrap).collect();
+            assert_eq!(lines.len(), 4, "{more}");
+            assert_ne!(lines[1].hash, RecordHash::of(too_long.as_bytes()));
+            let last = [&lines[2], &lines[3]].map(|line| line.hash);
+            assert_eq!(last, [RecordHash::of(b"b"), RecordHash::of(b"c")], "{more}");
+        }
     }
 
     #[test]

@@ -47,6 +47,14 @@ async fn an_exported_audit_is_verified_without_the_service() {
     assert!(String::from_utf8_lossy(&from_table.stderr).contains("the heads are those of the table"));
     let again = desk.run(&["audit", "export", file_text]);
     assert_eq!(again.status.code(), Some(2), "a file that is there is kept: {again:?}");
+    let (other, first) = (folder.path().join("other.jsonl"), heads.join("0000000000"));
+    let head = std::fs::read(&first).unwrap();
+    std::fs::write(&first, "another head").unwrap();
+    let refused = desk.run(&["audit", "export", other.to_str().unwrap(), "--heads", heads_text]);
+    assert_eq!(refused.status.code(), Some(2), "a head that is there is kept: {refused:?}");
+    assert_eq!(std::fs::read(&first).unwrap(), b"another head");
+    assert!(!other.exists(), "what is not whole is no export");
+    std::fs::write(&first, head).unwrap();
     drop(desk);
 
     let verified = verify(&file, &heads, &[]);
@@ -65,7 +73,11 @@ async fn an_exported_audit_is_verified_without_the_service() {
     let json: serde_json::Value = serde_json::from_str(&said(&verify(&file, &heads, &["--json"]))).unwrap();
     assert_eq!((&json["kind"], &json["record"], &json["line"]), (&json!("missing"), &json!(op), &json!(1)));
 
-    for (arguments, code) in [(vec!["--since", "yesterday"], 2), (vec!["--since", "2999-01-01"], 2)] {
+    std::fs::write(&file, &text).unwrap();
+    let before = vec!["--since", "2020-01-01"];
+    let reversed = vec!["--since", "2999-01-02", "--until", "2999-01-01"];
+    let mistakes = [before, reversed, vec!["--since", "yesterday"], vec!["--since", "2999-01-01"]];
+    for (arguments, code) in mistakes.map(|arguments| (arguments, 2)) {
         assert_eq!(verify(&file, &heads, &arguments).status.code(), Some(code), "{arguments:?}");
     }
     assert_eq!(verify(&folder.path().join("none"), &heads, &[]).status.code(), Some(2));

@@ -126,10 +126,11 @@ fn a_third_token_of_a_label_replaces_the_first() {
 #[test]
 fn a_mistake_makes_no_token() {
     let vault = Vault::start();
-    let mistakes: [(&[&str], &str); 6] = [
+    let mistakes: [(&[&str], &str); 7] = [
         (&["new", "--label", "okta"], "--show"),
         (&["new", "--label", "a b", "--show"], "is no label"),
         (&["new", "--label", "service", "--show"], "is no label"),
+        (&["new", "--label", "unlabelled", "--show"], "is no label"),
         (&["new", "--days", "0", "--show"], "0"),
         (&["revoke", "abcdef"], "no version begins with"),
         (&["list", "--secret", "no name"], "must be the name of a secret"),

@@ -90,7 +90,11 @@ impl Evidence {
 
     /// What the program says: records, expired and lost, or the finding.
     fn verdict(&self) -> Result<(u64, u64, u64), String> {
-        let (first, last) = (*self.heads.keys().next().unwrap(), *self.heads.keys().last().unwrap());
+        self.verdict_of(*self.heads.keys().next().unwrap(), *self.heads.keys().last().unwrap())
+    }
+
+    /// The same where only these heads are verified.
+    fn verdict_of(&self, first: u64, last: u64) -> Result<(u64, u64, u64), String> {
         let mut heads = InMemory(self.heads.clone());
         let lines = record_lines(Cursor::new(self.text().into_bytes()));
         let verified = check_heads(&mut heads, first, last)
@@ -104,6 +108,10 @@ impl Evidence {
 
     /// What the program in Python says.
     fn python(&self) -> Result<String, String> {
+        self.python_of(&[])
+    }
+
+    fn python_of(&self, range: &[&str]) -> Result<String, String> {
         let folder = tempfile::tempdir().unwrap();
         let heads = folder.path().join("heads");
         std::fs::create_dir(&heads).unwrap();
@@ -112,7 +120,7 @@ impl Evidence {
         }
         let file = folder.path().join("audit.jsonl");
         std::fs::write(&file, self.text()).unwrap();
-        python(&file, &heads)
+        python(&file, &heads, range)
     }
 
     #[track_caller]
@@ -132,8 +140,8 @@ impl Evidence {
     }
 }
 
-fn python(file: &Path, heads: &Path) -> Result<String, String> {
-    let output = Command::new("python3").arg(VERIFIER).args([file, heads]).output().unwrap();
+fn python(file: &Path, heads: &Path, range: &[&str]) -> Result<String, String> {
+    let output = Command::new("python3").arg(VERIFIER).args([file, heads]).args(range).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap().trim().to_owned();
     match output.status.code() {
         Some(0) => Ok(said),
@@ -582,6 +590,17 @@ fn records_of_a_month_expire_and_the_chain_stays_verified() {
     let first = node.run(node.service.store.audit(None, 1)).unwrap();
     assert!(first[0]["time"].as_str().unwrap() > "2026-03-31", "{first:?}");
 
+    // Of the month alone nothing is left, and the heads behind it say so.
+    let empty = Evidence { lines: Vec::new(), ..evidence.clone() };
+    let in_month: usize = (0..31).map(|number| evidence.parsed(number).entries.len()).sum();
+    assert_eq!(empty.verdict_of(0, 30), Ok((0, u64::try_from(in_month).unwrap(), 0)));
+    assert!(empty.python_of(&["0", "30"]).unwrap().ends_with(&format!("; {in_month} deleted or lost")));
+    // Heads that do not follow say nothing.
+    let mut cut = empty;
+    cut.heads.remove(&31);
+    assert!(cut.verdict_of(0, 30).unwrap_err().starts_with("missing record"));
+    assert!(cut.python_of(&["0", "30"]).unwrap_err().starts_with("missing record"));
+
     // A record that should be there is not excused.
     let mut fewer = evidence.clone();
     let gone = fewer.lines.remove(0);
@@ -595,7 +614,7 @@ fn flagged(evidence: &Evidence, is_flagged: impl Fn(&str) -> bool) -> u64 {
     heads.map(|head| head.lines().filter(|line| is_flagged(line)).count() as u64).sum()
 }
 
-/// Ticks until the health says that everything is sealed.
+/// More ticks, for what expires as well.
 fn seal_all(node: &Node) {
     for _ in 0..5 {
         node.run(node.service.tick.run()).unwrap();

@@ -57,7 +57,7 @@ async fn a_vault_that_says_the_secret_does_not_exist_is_asked_again() {
 async fn the_right_to_read_the_secret_may_arrive_later() {
     let scene = Scene::set();
     fail(&scene, AzureService::Vault, 403, "Forbidden");
-    check(scene, "the vault refuses to show secret", |stage| stage.scene.end(Dependency::Vault)).await;
+    check(scene, "the vault refuses access to secret", |stage| stage.scene.end(Dependency::Vault)).await;
 }
 
 /// Facts: F-054.

@@ -251,6 +251,27 @@ async fn whoever_is_named_by_a_failed_operation_stays_a_member_when_the_request_
     }
 }
 
+/// What a request takes out again after it named it as a member, it takes out when it is sent again as well.
+#[tokio::test]
+async fn who_is_named_and_taken_out_again_leaves() {
+    let p = process();
+    let (x, new) = (p.user("x").await, p.user("new").await);
+    let group = p.group("ops").await;
+    let both = json!([{"value": x}, {"value": new}]);
+    p.patch(&group, json!([{"op": "add", "path": "members", "value": both}])).await.unwrap();
+    let change = json!([
+        {"op": "replace", "path": "members", "value": [{"value": x}, {"value": "bulkId:new"}]},
+        {"op": "remove", "path": "members[value eq \"bulkId:new\"]"},
+    ]);
+    let request = BulkRequest::parse(json!({"Operations": [
+        {"method": "POST", "path": "/Users", "bulkId": "new", "data": {"userName": "new"}},
+        {"method": "PATCH", "path": format!("/Groups/{group}"), "data": {"Operations": change}},
+    ]}))
+    .unwrap();
+    p.service.run_bulk(&caller(), request).await;
+    assert_eq!(p.members(&group).await.len(), 1);
+}
+
 /// Whether the newcomer is a member cannot be known: who is not named stays, until it can.
 #[tokio::test]
 async fn a_list_is_not_carried_out_while_it_is_not_known_who_is_in_it() {
