@@ -93,6 +93,8 @@ events! {
     RequestLogIncomplete => "request-log-incomplete", WARN, "a-row-cannot-be-read";
     /// What was sealed of the audit is not what the table or the container holds.
     AuditDamaged => "audit-damaged", ERROR, "verify-the-audit";
+    /// The container has no other head of the audit any more.
+    AuditForkEnded => "audit-fork-ended", INFO, "verify-the-audit";
     /// A head of the audit was taken from the container: the table is older, as after a restore.
     AuditHeadAdopted => "audit-head-adopted", WARN, "verify-the-audit";
     /// The container of the audit's heads is not reached.

@@ -141,15 +141,8 @@ async fn new(arguments: &NewArguments) -> Result<ExitCode, OperatorError> {
     let before = vault.versions().await?;
     let left = left_behind(&before, label, vault.clock.now());
     let has_older = has_other(&before, label, &left, vault.clock.now());
-    if let (Some(one), false) = (left.first(), replace) {
-        return Err(OperatorError::Usage(format!(
-            "version {} of {}, labelled {}, would count no longer: of each label the two newest do, and at most 16 labels. \
-             If its token is in use, its identity provider gets 401 until a new one is entered. With --replace it is made \
-             all the same",
-            one.version.id,
-            one.version.created.date(),
-            one.label
-        )));
+    if !left.is_empty() && !replace {
+        return Err(would_end(&left));
     }
     let ids = app::RandomIds::new(vault.clock.clone());
     let token = format!("{}{}", ids.random().simple(), ids.random().simple());
@@ -192,6 +185,18 @@ async fn new(arguments: &NewArguments) -> Result<ExitCode, OperatorError> {
     }
     writeln!(out, "{token}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn would_end(left: &[TokenVersion]) -> OperatorError {
+    let named = left.iter().map(|one| {
+        let TokenVersion { version, label, .. } = one;
+        format!("{} of {}, labelled {label}", version.id, version.created.date())
+    });
+    OperatorError::Usage(format!(
+        "would count no longer: {}. Of each label the two newest do, and at most 16 labels. If such a token is in use, \
+         its identity provider gets 401 until a new one is entered. With --replace it is made all the same",
+        named.collect::<Vec<_>>().join("; ")
+    ))
 }
 
 /// Whether a version of that label stays valid beside a new one.

@@ -278,7 +278,13 @@ impl HealthStatus {
             damaged: chain.damaged.len(),
             is_forked: chain.forked,
             is_behind: chain.is_behind(now),
+            is_failing: false,
         };
+    }
+
+    /// The audit cannot be sealed, and waiting does not help.
+    pub(super) fn audit_failing(&self) {
+        self.held().snapshot.audit.is_failing = true;
     }
 
     /// Whether the table of orders cannot be read.

@@ -130,6 +130,8 @@ class Chain:
                 return
             if head.number != before.number + 1 or head.previous != before.hash:
                 return
+            if head.tenant != before.tenant or head.day < before.day:
+                return
             self.declare(head)
             before = head
 

@@ -40,6 +40,8 @@ pub struct HeadSummary {
     /// Heads up to this one have had their records deleted, by what later heads say.
     pub expired: Option<u64>,
     pub restores: Vec<StateRestore>,
+    /// The last head behind the last one that says that something was deleted or lost, and its hash.
+    pub excused_by: Option<(u64, RecordHash)>,
 }
 
 impl HeadSummary {
@@ -84,6 +86,7 @@ pub fn check_heads(source: &mut dyn HeadSource, first: u64, last: u64) -> Result
         late: 0,
         expired: None,
         restores: Vec::new(),
+        excused_by: None,
     };
     add(&mut summary, &before.head);
     let mut before = before;
@@ -100,19 +103,31 @@ pub fn check_heads(source: &mut dyn HeadSource, first: u64, last: u64) -> Result
         summary.last_hash = link.hash;
         before = link;
     }
-    add_what_follows(source, &mut summary)?;
+    add_what_follows(source, &mut summary, &before.head)?;
     Ok(summary)
 }
 
 /// Heads behind the last one, as far as they follow from it, say too what was deleted or lost.
-fn add_what_follows(source: &mut dyn HeadSource, summary: &mut HeadSummary) -> io::Result<()> {
-    let mut previous = summary.last_hash;
+fn add_what_follows(
+    source: &mut dyn HeadSource,
+    summary: &mut HeadSummary,
+    last: &AuditHead,
+) -> io::Result<()> {
+    let (mut previous, mut day) = (summary.last_hash, last.day);
     for number in summary.last.saturating_add(1).. {
         let Some(bytes) = source.head(number)? else { return Ok(()) };
-        let follows = |head: &AuditHead| head.number == number && head.previous == previous;
+        let follows = |head: &AuditHead| {
+            head.number == number
+                && head.previous == previous
+                && head.tenant == last.tenant
+                && head.day >= day
+        };
         let Some(head) = AuditHead::parse(&bytes).ok().filter(follows) else { return Ok(()) };
-        add_declarations(summary, &head);
-        previous = RecordHash::of(&bytes);
+        (previous, day) = (RecordHash::of(&bytes), head.day);
+        if head.entries.iter().any(|entry| entry.expired.is_some() || entry.restored.is_some()) {
+            add_declarations(summary, &head);
+            summary.excused_by = Some((number, previous));
+        }
     }
     Ok(())
 }

@@ -111,7 +111,9 @@ impl AuditHead {
         let number = lines.named("number", parse_number)?;
         let day = lines.named("day", parse_day)?;
         let previous = lines.named("previous", RecordHash::parse)?;
-        let sealed = lines.named("sealed", |text| OffsetDateTime::parse(text, &Rfc3339).ok())?;
+        let sealed = lines.named("sealed", |text| {
+            OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| text.ends_with('Z'))
+        })?;
         let through = lines.named("through", |text| is_op_beginning(text).then(|| text.to_owned()))?;
         let count =
             lines.named("records", |text| parse_number(text).and_then(|n| usize::try_from(n).ok()))?;

@@ -146,7 +146,13 @@ fn verified_text(out: &mut impl Write, summary: &HeadSummary, records: VerifiedR
             writeln!(out, "{number} records {what}")?;
         }
     }
-    writeln!(out, "last head {last}: {last_hash}")
+    writeln!(out, "last head {last}: {last_hash}")?;
+    match summary.excused_by.filter(|_| expired + lost > 0) {
+        Some((head, hash)) => {
+            writeln!(out, "what is not in the file is explained by heads up to {head}: {hash}")
+        }
+        None => Ok(()),
+    }
 }
 
 fn verified_json(summary: &HeadSummary, records: VerifiedRecords, from: HeadsFrom) -> Value {
@@ -161,6 +167,8 @@ fn verified_json(summary: &HeadSummary, records: VerifiedRecords, from: HeadsFro
         "firstDay": format_day(summary.first_day),
         "lastDay": format_day(summary.last_day),
         "lastHash": summary.last_hash.to_string(),
+        "excusedByHead": summary.excused_by.map(|(head, _)| head),
+        "excusedByHash": summary.excused_by.map(|(_, hash)| hash.to_string()),
         "headsFrom": from.as_str(),
     })
 }

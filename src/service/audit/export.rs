@@ -40,7 +40,7 @@ pub struct Exported {
     pub gone: u64,
 }
 
-/// Writes the records of each head to `records`, and gives each head to `take_head`.
+/// Writes the records of each head of these days to `records`, and gives these heads and all behind them to `take_head`.
 pub async fn export(
     store: &StateStore,
     days: ExportedDays,
@@ -54,10 +54,13 @@ pub async fn export(
         let StoredHead { text, after, .. } =
             store.audit_head(number).await?.ok_or(ExportError::Head { number })?;
         let head = AuditHead::parse(&text).map_err(|_| ExportError::Head { number })?;
+        // Heads behind the days say what was deleted or lost of them.
+        if days.since.is_none_or(|since| head.day >= since) {
+            take_head(number, &text)?;
+        }
         if !days.has(head.day) {
             continue;
         }
-        take_head(number, &text)?;
         exported.heads += 1;
         let listed = u64::try_from(head.entries.len()).unwrap_or(u64::MAX);
         // A deletion that is under way counts as done: it is in the chain.

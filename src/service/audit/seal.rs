@@ -88,7 +88,11 @@ impl AuditSealer {
                 }
                 // Another process seals as well, and was first.
                 Err(StoreError::Conflict { .. }) => return Ok(()),
-                Err(error) => return Err(error),
+                Err(error @ StoreError::Away { .. }) => return Err(error),
+                Err(error) => {
+                    self.health.audit_failing();
+                    return Err(error);
+                }
             }
             if self.store.clock.monotonic() >= until {
                 return Ok(());
@@ -197,11 +201,13 @@ impl AuditSealer {
         if is_forked {
             return Ok(again);
         }
-        tracing::info!(
+        log_event!(
+            AuditForkEnded,
             head = number,
             "the container has no other head of the audit any more: sealing goes on"
         );
-        self.leave(read, &ChainState { forked: false, published: 0, ..state.clone() }).await
+        self.leave(read, &ChainState { forked: false, published: 0, ..state.clone() }).await?;
+        Ok(again)
     }
 
     /// The head of the container that comes after those of the table, if it is one.

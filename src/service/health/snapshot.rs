@@ -61,6 +61,8 @@ pub struct AuditHealth {
     pub is_forked: bool,
     /// A day is not sealed that should be.
     pub is_behind: bool,
+    /// What the last tick met keeps the audit from being sealed, as a row that cannot be read.
+    pub is_failing: bool,
 }
 
 impl AuditHealth {
@@ -72,6 +74,7 @@ impl AuditHealth {
             "damaged": self.damaged,
             "forked": self.is_forked,
             "behind": self.is_behind,
+            "failing": self.is_failing,
         })
     }
 }
@@ -144,6 +147,7 @@ impl HealthSnapshot {
             || self.audit.damaged > 0
             || self.audit.is_forked
             || self.audit.is_behind
+            || self.audit.is_failing
             || matches!(self.bindings, BindingsHealth::Unreadable { .. })
     }
 

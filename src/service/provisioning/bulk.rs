@@ -282,8 +282,8 @@ impl BulkRun<'_> {
 fn owner<I: ResourceId>(owner: Result<Option<resources::NameOwner<I>>, StoreError>) -> NameOwner {
     match owner {
         Ok(Some(owner)) => NameOwner::Resource(owner.id.to_string()),
-        // A row that says nothing decides nothing.
-        Ok(None) | Err(StoreError::Corrupt { .. } | StoreError::TooNew { .. }) => NameOwner::Nobody,
+        // A row that is damaged says nothing, and would keep everyone else in for ever.
+        Ok(None) | Err(StoreError::Corrupt { .. }) => NameOwner::Nobody,
         Err(error) => {
             log_event!(WorkDeferred, error = %ErrorChain(&error), "who has the name of a failed operation could not be read");
             NameOwner::Unknown

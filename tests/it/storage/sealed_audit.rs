@@ -4,6 +4,7 @@
 use crate::storage::head_archives::simulated;
 use crate::support::fault_injection::{Fault, When};
 use crate::support::harness::{Node, World};
+use crate::support::rows::{nonsense, write};
 use azure_backup_scim::app::FolderArchive;
 use azure_backup_scim::audit::chain::{
     AuditHead, HeadSource, RecordHash, VerifyError, check_heads, verify_records,
@@ -595,6 +596,18 @@ fn records_of_a_month_expire_and_the_chain_stays_verified() {
     let in_month: usize = (0..31).map(|number| evidence.parsed(number).entries.len()).sum();
     assert_eq!(empty.verdict_of(0, 30), Ok((0, u64::try_from(in_month).unwrap(), 0)));
     assert!(empty.python_of(&["0", "30"]).unwrap().ends_with(&format!("; {in_month} deleted or lost")));
+    // So do those that an export of the month writes.
+    let mut of_export = BTreeMap::new();
+    let days = ExportedDays { since: None, until: Some(evidence.parsed(30).day) };
+    let take_head = |number, text: &[u8]| {
+        of_export.insert(number, text.to_vec());
+        Ok(())
+    };
+    let mut file = Vec::new();
+    node.run(export(&node.service.store, days, &mut file, take_head)).unwrap();
+    let month = Evidence { lines: Vec::new(), heads: of_export };
+    assert!(file.is_empty());
+    assert_eq!(month.verdict_of(0, 30), Ok((0, u64::try_from(in_month).unwrap(), 0)));
     // Heads that do not follow say nothing.
     let mut cut = empty;
     cut.heads.remove(&31);
@@ -677,4 +690,16 @@ fn a_restore_in_between_is_a_record_and_the_chain_goes_on() {
     let both = Evidence { lines: lost.lines.clone(), heads: lost.heads.clone() };
     both.assert_verified((u64::try_from(both.lines.len()).unwrap(), 0, 0));
     assert_eq!(node.service.health.snapshot().audit.damaged, 0);
+}
+
+/// A row of the chain that cannot be read ends the sealing, not the tick, and not quietly.
+#[test]
+fn a_chain_that_cannot_be_read_turns_health_and_fails_no_tick() {
+    let (world, heads, node, _) = three_days();
+    write(&world, &node, &[nonsense("ac:chain")]);
+    world.pass(DAY);
+    seal(&node);
+    let snapshot = node.service.health.snapshot();
+    assert!(snapshot.audit.is_failing && snapshot.is_finding());
+    assert_eq!(heads.all().len(), 3);
 }
