@@ -212,20 +212,26 @@ fn parse_hex(text: &str, chars: usize) -> Option<String> {
 impl Order {
     /// Checks what the operator says.
     pub fn new(id: OpId, who: &str, because: &str, verb: OrderVerb) -> Result<Self, OrderError> {
-        let who = checked("name of the operator", who, WHO_CHARS_MAX)?;
-        if who.is_empty() {
-            return Err(OrderError::NoOperator);
-        }
-        if who.eq_ignore_ascii_case(SERVICE) {
-            return Err(OrderError::Service);
-        }
-        let because = checked("reason", because, BECAUSE_CHARS_MAX)?;
-        // The printed lines have TEXT in the place of a reason.
-        if because.is_empty() || because == "TEXT" {
-            return Err(OrderError::NoReason);
-        }
+        let (who, because) = said(who, because)?;
         Ok(Self { id, who, because, verb })
     }
+}
+
+/// Who does something, and why, as an operator says it.
+pub fn said(who: &str, because: &str) -> Result<(String, String), OrderError> {
+    let who = checked("name of the operator", who, WHO_CHARS_MAX)?;
+    if who.is_empty() {
+        return Err(OrderError::NoOperator);
+    }
+    if who.eq_ignore_ascii_case(SERVICE) {
+        return Err(OrderError::Service);
+    }
+    let because = checked("reason", because, BECAUSE_CHARS_MAX)?;
+    // The printed lines have TEXT in the place of a reason.
+    if because.is_empty() || because == "TEXT" {
+        return Err(OrderError::NoReason);
+    }
+    Ok((who, because))
 }
 
 fn checked(field: &'static str, text: &str, chars_max: usize) -> Result<String, OrderError> {

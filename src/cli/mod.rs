@@ -24,6 +24,7 @@ mod report;
 mod requests;
 mod serve;
 mod short_scope;
+mod state;
 mod suggest;
 mod token;
 
@@ -79,6 +80,8 @@ enum Command {
     Parity(parity::Arguments),
     /// Show what the service would do: now, or with a file of bindings that is not active yet.
     Plan(plan::Arguments),
+    /// Write the whole state into a file, check such a file, or restore it into an empty table.
+    State(state::Arguments),
     /// Make, list and revoke the bearer tokens of the identity providers, in the vault.
     Token(token::Arguments),
     /// List what operators ordered, and what became of it.
@@ -140,6 +143,7 @@ pub fn run() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Parity(arguments) => parity::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::State(arguments) => state::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
         Command::Breaker(arguments) => breaker::run(&arguments),

@@ -34,6 +34,8 @@ pub mod resources;
 pub mod room_claims;
 pub(crate) mod scope_blocks;
 pub mod settings;
+pub mod state_copy;
+pub mod state_file;
 mod state_store;
 pub(crate) mod sweep_schedule;
 pub mod tally;
