@@ -65,6 +65,8 @@ pub enum OrderVerb {
     Erase {
         user: UserId,
     },
+    /// The state was lost without an export: it begins anew.
+    RecoverBegin,
     /// The plan with that hash may happen.
     Apply {
         hash: String,
@@ -118,6 +120,7 @@ impl OrderVerb {
             Self::RetryScope { .. } => "retry-scope",
             Self::Forget { .. } => "forget",
             Self::Erase { .. } => "erase",
+            Self::RecoverBegin => "recover-begin",
             Self::Apply { .. } => "apply",
             Self::ReleaseBatch { .. } => "release-batch",
             Self::RejectBatch { .. } => "reject-batch",
@@ -127,7 +130,7 @@ impl OrderVerb {
     /// What it is about, as it is stored: one text, or two with a space between.
     pub fn target(&self) -> String {
         match self {
-            Self::Pause | Self::Resume => String::new(),
+            Self::Pause | Self::Resume | Self::RecoverBegin => String::new(),
             Self::Revoke { principal } | Self::Lift { principal } => principal.to_string(),
             Self::Repin { binding, group } => format!("{group} {binding}"),
             Self::AcceptIdentity { user, principal } => format!("{user} {principal}"),
@@ -146,6 +149,7 @@ impl OrderVerb {
         let parsed = match verb {
             "pause" => ("pause", target.is_empty().then_some(Self::Pause)),
             "resume" => ("resume", target.is_empty().then_some(Self::Resume)),
+            "recover-begin" => ("recover-begin", target.is_empty().then_some(Self::RecoverBegin)),
             "revoke" => ("revoke", principal(target).map(|principal| Self::Revoke { principal })),
             "lift" => ("lift", principal(target).map(|principal| Self::Lift { principal })),
             "repin" => ("repin", pair().and_then(|(group, binding)| repin(group, binding))),
@@ -266,6 +270,7 @@ mod tests {
         vec![
             OrderVerb::Pause,
             OrderVerb::Resume,
+            OrderVerb::RecoverBegin,
             OrderVerb::Revoke { principal },
             OrderVerb::Lift { principal },
             OrderVerb::Repin { binding: BindingName::parse("east").unwrap(), group: GroupId::new(id(3)) },

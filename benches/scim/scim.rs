@@ -109,6 +109,7 @@ fn service() -> BackupScim {
         ids: Arc::new(RandomIds::new(clock.clone())),
         clock,
         tenant: "default".to_owned(),
+        instance: None,
         base_url: "https://scim.example/scim/v2".to_owned(),
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),

@@ -128,6 +128,7 @@ impl Ready {
             clock,
             ids,
             tenant: config.tenant.clone(),
+            instance: config.instance,
             base_url: config.base_url(address),
             effect_limits: EffectLimits::default(),
             inline: InlineLimits::default(),

@@ -104,6 +104,7 @@ impl HttpError {
             ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => error.clone(),
             ServiceError::Busy { .. } => scim::Error::unavailable("storage is busy or away; try again"),
             ServiceError::ChangeUnderWay { .. } => scim::Error::unavailable(format!("{error}; try again")),
+            ServiceError::NoState { .. } => scim::Error::unavailable(error.to_string()),
             ServiceError::Bug { .. } => scim::Error::internal("internal error"),
         }
     }
@@ -140,7 +141,9 @@ impl HttpError {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(NOT_CONFIGURED_WAIT)));
             }
             HttpError::Service(
-                ServiceError::Busy { retry_after, .. } | ServiceError::ChangeUnderWay { retry_after, .. },
+                ServiceError::Busy { retry_after, .. }
+                | ServiceError::ChangeUnderWay { retry_after, .. }
+                | ServiceError::NoState { retry_after, .. },
             )
             | HttpError::TokensUnavailable { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));

@@ -36,6 +36,7 @@ pub(crate) mod scope_blocks;
 pub mod settings;
 pub mod state_copy;
 pub mod state_file;
+pub mod state_hold;
 mod state_store;
 pub(crate) mod sweep_schedule;
 pub mod tally;

@@ -45,6 +45,7 @@ impl PlacedOrder {
                 | OrderVerb::Erase { .. } => true,
                 OrderVerb::Pause
                 | OrderVerb::Resume
+                | OrderVerb::RecoverBegin
                 | OrderVerb::Revoke { .. }
                 | OrderVerb::Lift { .. }
                 | OrderVerb::Repin { .. }
@@ -53,6 +54,13 @@ impl PlacedOrder {
             },
             Err(_) => false,
         }
+    }
+}
+
+impl PlacedOrder {
+    /// Whether it begins anew after a loss: the only order that needs no state.
+    pub fn begins_anew(&self) -> bool {
+        self.order.as_ref().is_ok_and(|order| order.verb == OrderVerb::RecoverBegin)
     }
 }
 

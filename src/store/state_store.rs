@@ -4,6 +4,7 @@ use crate::audit::AuditRecord;
 use crate::backoff::Backoff;
 use crate::error_chain::ErrorChain;
 use crate::events::log_event;
+use crate::id::InstanceId;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::tables::{
@@ -62,6 +63,8 @@ pub struct StateStore {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     unreadable: Arc<RecentFindings>,
+    /// The installation that the settings name.
+    expected_instance: Option<InstanceId>,
     /// Where this is here, what is read is counted and bounded.
     meter: Option<Arc<ReadMeter>>,
 }
@@ -75,7 +78,17 @@ impl StateStore {
         ids: Arc<dyn IdSource>,
     ) -> Self {
         let unreadable = Arc::new(RecentFindings::new(clock.clone(), UNREADABLE_FOR));
-        Self { tables, tenant, clock, ids, unreadable, meter: None }
+        Self { tables, tenant, clock, ids, unreadable, expected_instance: None, meter: None }
+    }
+
+    /// The same rows, which must be of that installation.
+    pub fn of_installation(self, expected_instance: Option<InstanceId>) -> Self {
+        Self { expected_instance, ..self }
+    }
+
+    /// The installation that the settings name.
+    pub(super) const fn expected_instance(&self) -> Option<InstanceId> {
+        self.expected_instance
     }
 
     /// The partition of this installation.

@@ -8,6 +8,7 @@ mod identity;
 mod pause;
 mod pins;
 mod principals;
+mod recover;
 mod scopes;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
@@ -24,6 +25,7 @@ use crate::store::batches::BatchState;
 use crate::store::jobs::{self, JobKind};
 use crate::store::orders::{OrderOutcome, OrderTable, PlacedOrder};
 use crate::store::reconcile_queue::{Priority, ReconcileRequest};
+use crate::store::settings::TenantSettings;
 use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
 use file_planner::FilePlanner;
 use std::sync::Arc;
@@ -97,6 +99,8 @@ pub enum OrderRefusal {
     ScopeNotGone { answer: String },
     #[error("the ledger has nothing at the scope that this would change")]
     NothingAtScope,
+    #[error("the state is not lost; only a service that waits for it can begin anew")]
+    NotLost,
     #[error("no bundled file waits")]
     NothingWaits,
     #[error("the file that waits cannot be read")]
@@ -145,8 +149,12 @@ impl Orders {
 
     /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that
     /// take long are returned: leavers do not wait for them. Whatever is wrong with their table, health says so, and
-    /// everything else goes on.
-    pub async fn carry_out_placed(&self, until: Duration) -> Result<Vec<PlacedOrder>, StoreError> {
+    /// everything else goes on. `settings`: as this tick read them.
+    pub async fn carry_out_placed(
+        &self,
+        settings: &TenantSettings,
+        until: Duration,
+    ) -> Result<Vec<PlacedOrder>, StoreError> {
         let placed = match self.table.placed(ORDERS_MAX).await {
             Ok(placed) => placed,
             Err(error) => {
@@ -156,12 +164,19 @@ impl Orders {
         };
         self.health.orders_unreadable(false);
         let (take_long, at_once): (Vec<_>, Vec<_>) = placed.into_iter().partition(PlacedOrder::takes_long);
+        if at_once.is_empty() {
+            self.show(settings);
+            return Ok(take_long);
+        }
         let ended = self.carry_out_all(&at_once, until).await;
-        let settings = self.store.settings().await?;
+        self.show(&self.store.settings().await?);
+        ended.map(|()| take_long)
+    }
+
+    fn show(&self, settings: &TenantSettings) {
         self.health.levers(&settings.levers);
         self.health.batches(&settings.batches);
         self.health.bindings_pending(settings.waiting());
-        ended.map(|()| take_long)
     }
 
     /// Carries out these orders, until then and at least one. One that fails is retried by the next tick, and the others go on.
@@ -283,6 +298,7 @@ impl Orders {
         match &order.order.verb {
             OrderVerb::Pause => self.pause(order, now).await,
             OrderVerb::Resume => self.resume(order).await,
+            OrderVerb::RecoverBegin => self.recover_begin(order, now).await,
             OrderVerb::Revoke { principal } => self.revoke(order, *principal, now).await,
             OrderVerb::Lift { principal } => self.lift(order, *principal).await,
             OrderVerb::Repin { binding, group } => self.repin(order, binding, *group).await,

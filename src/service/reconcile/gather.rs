@@ -107,7 +107,7 @@ struct Read {
 }
 
 impl Reconciler {
-    /// `None`: there is no request for this person, or another process has completed it. `committed`: the request as a change
+    /// `None`: there is no request for this person, or another process has completed it, or nothing may be done with the state. `committed`: the request as a change
     /// committed it just now, which stands for the first read.
     pub(super) async fn gather(
         &self,
@@ -125,6 +125,10 @@ impl Reconciler {
             }
         };
         let read = self.read(user, changed).await?;
+        // The request stays: there is no state to act on.
+        if read.settings.hold.is_some() {
+            return Ok(None);
+        }
         let instance = match read.settings.instance {
             Some(instance) => instance,
             None => self.store.instance().await?,
@@ -207,7 +211,8 @@ impl Reconciler {
         self.health.bindings_pending(read.settings.waiting());
         self.health.batches(&read.settings.batches);
         let throttles = &self.trigger.with_silent_stopped(&read.settings.throttles, now);
-        let observed = self.observe_ledger(&read.ledger, &read.holders, now, throttles, &mut to_pin).await;
+        let observed =
+            self.observe_ledger(user, &read.ledger, &read.holders, now, throttles, &mut to_pin).await;
         let held = held_steps(&read.ledger, &desired, &read.settings.batches);
         let actual = Actual {
             now,
@@ -289,6 +294,7 @@ impl Reconciler {
 
     async fn observe_ledger(
         &self,
+        user: UserId,
         ledger: &UserLedger,
         holders: &BTreeMap<PrincipalId, PrincipalHolder>,
         now: OffsetDateTime,
@@ -299,8 +305,9 @@ impl Reconciler {
         let silent = Mutex::new(BTreeSet::new());
         let mut asking = Vec::new();
         for StoredEntry { entry, .. } in &ledger.entries {
-            let ours = ledger.holds(entry.principal);
             let holder = holders.get(&entry.principal).copied().unwrap_or(PrincipalHolder::Free);
+            // Its own side of the pin may be lost: `p:` decides.
+            let ours = ledger.holds(entry.principal) || holder == PrincipalHolder::Record(user);
             let holder = if ours { None } else { Some(holder) };
             if holder == Some(PrincipalHolder::Free) && needs_principal(entry) {
                 to_pin.insert(entry.principal);

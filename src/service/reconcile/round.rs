@@ -127,12 +127,15 @@ impl Reconciler {
         Ok(record_round(outcome, self.close(gathered, &plan, acted, request_etag, true).await?))
     }
 
-    /// Whether other bindings became active since the plan was made, or an operator set a lever that concerns this person.
+    /// Whether other bindings became active since the plan was made, or an operator set a lever that concerns this person, or
+    /// nothing may be done any more.
     async fn is_outdated(&self, gathered: &GatheredState) -> Result<bool, StoreError> {
         let now = self.store.settings().await?;
         let held = gathered.ledger.entries.iter().map(|stored| stored.entry.principal);
         let principals = held.chain(gathered.principal);
-        Ok(!now.pointer.is_same(&gathered.pointer) || !now.levers.is_same_for(&gathered.levers, principals))
+        let is_same =
+            now.pointer.is_same(&gathered.pointer) && now.levers.is_same_for(&gathered.levers, principals);
+        Ok(!is_same || now.hold.is_some())
     }
 
     /// Plans, and takes the steps to the breakers: what they hold is no step, so the plan is made again without it.

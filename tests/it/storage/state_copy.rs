@@ -304,6 +304,7 @@ fn what_is_written_between_the_rows_is_found_and_the_restore_does_not_end() {
     });
     assert!(matches!(&refused, Err(RestoreError::Differs { key }) if key == "u:stray"), "{refused:?}");
     // It is still not a state: another file cannot go over it.
+    node.provision("another");
     let other = node.run(exported(&node.service.store));
     assert!(checked(&other).unwrap().footer.sha256 != checked(&file).unwrap().footer.sha256);
     let refused = node.run(restored(&store, &other));

@@ -89,6 +89,7 @@ fn failure(error: ServiceError) -> Failure {
         ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => {
             Failure::Refused(error.status)
         }
+        ServiceError::NoState { hold, .. } => panic!("there is a state: {hold:?}"),
         ServiceError::Bug { source } => panic!("a bug of ours: {source}"),
     }
 }
