@@ -67,6 +67,10 @@ pub enum OrderVerb {
     },
     /// The state was lost without an export: it begins anew.
     RecoverBegin,
+    /// What Azure holds of ours and the ledger lost comes back into it, as the plan with that hash says.
+    Recover {
+        hash: String,
+    },
     /// The plan with that hash may happen.
     Apply {
         hash: String,
@@ -121,6 +125,7 @@ impl OrderVerb {
             Self::Forget { .. } => "forget",
             Self::Erase { .. } => "erase",
             Self::RecoverBegin => "recover-begin",
+            Self::Recover { .. } => "recover",
             Self::Apply { .. } => "apply",
             Self::ReleaseBatch { .. } => "release-batch",
             Self::RejectBatch { .. } => "reject-batch",
@@ -136,7 +141,7 @@ impl OrderVerb {
             Self::AcceptIdentity { user, principal } => format!("{user} {principal}"),
             Self::RetryPerson { user } | Self::Erase { user } => user.to_string(),
             Self::RetryScope { scope } | Self::Forget { scope } => scope.as_str().to_owned(),
-            Self::Apply { hash } => hash.clone(),
+            Self::Apply { hash } | Self::Recover { hash } => hash.clone(),
             Self::ReleaseBatch { batch, people } | Self::RejectBatch { batch, people } => {
                 format!("{batch} {people}")
             }
@@ -164,6 +169,7 @@ impl OrderVerb {
             }
             "forget" => ("forget", Scope::parse(target).ok().map(|scope| Self::Forget { scope })),
             "erase" => ("erase", UserId::parse(target).ok().map(|user| Self::Erase { user })),
+            "recover" => ("recover", parse_hash(target).map(|hash| Self::Recover { hash })),
             "apply" => ("apply", parse_hash(target).map(|hash| Self::Apply { hash })),
             "release-batch" => {
                 let read = pair().and_then(|(batch, people)| read_batch(batch, people));
@@ -279,6 +285,7 @@ mod tests {
             OrderVerb::RetryScope { scope: scope.clone() },
             OrderVerb::Forget { scope },
             OrderVerb::Erase { user },
+            OrderVerb::Recover { hash: "ef".repeat(32) },
             OrderVerb::Apply { hash: "ab".repeat(32) },
             OrderVerb::ReleaseBatch { batch, people: "cd".repeat(8) },
             OrderVerb::RejectBatch { batch, people: "cd".repeat(8) },

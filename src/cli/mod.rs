@@ -20,6 +20,7 @@ mod parity;
 mod past;
 mod plan;
 mod progress;
+mod recover;
 mod report;
 mod requests;
 mod serve;
@@ -106,6 +107,10 @@ enum Command {
     Forget(order::ScopeArguments),
     /// Erase the names and addresses of a deleted user. The audit keeps the SCIM id.
     Erase(order::PersonArguments),
+    /// Show what Azure holds of this installation and the state lost, let it come back, or begin anew after a loss.
+    ///
+    /// Without a hash it only reads, with the operator's own right to read role assignments.
+    Recover(recover::Arguments),
     /// Let the plan with this hash happen.
     Apply(order::ApplyArguments),
     /// Check or stamp bindings.json, or print its JSON Schema.
@@ -156,6 +161,7 @@ pub fn run() -> ExitCode {
         Command::AcceptIdentity(arguments) => order::accept_identity(&arguments),
         Command::Forget(arguments) => order::forget(&arguments),
         Command::Erase(arguments) => order::erase(&arguments),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Apply(arguments) => order::apply(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }

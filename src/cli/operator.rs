@@ -16,6 +16,7 @@ use crate::service::access::parity::assigned::AssignedError;
 use crate::service::access::people::{self, FoundPerson};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
+use crate::service::state::recover::RecoverError;
 use crate::service::state::restore::RestoreError;
 use crate::store::{StateStore, StoreError};
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Where the state is.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct OperatorArguments {
     /// The account of the tables: https://ACCOUNT.table.core.windows.net, used with the login of Azure CLI or azd, or a
     /// connection string such as UseDevelopmentStorage=true, or @FILE with either in it. Without it, TABLES_ENDPOINT or
@@ -75,6 +76,8 @@ pub(super) enum OperatorError {
     Assigned(#[source] AssignedError),
     #[error("the state was not restored")]
     Restore(#[source] RestoreError),
+    #[error("what was lost is not known")]
+    Recover(#[source] RecoverError),
     #[error("cannot read the heads of the audit")]
     Archive(#[source] ArchiveError),
     #[error("head {number} of the audit cannot be read")]

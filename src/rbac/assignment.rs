@@ -24,6 +24,11 @@ impl AssignmentName {
         Self(value)
     }
 
+    /// The GUID.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+
     /// Reads a GUID.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         PrincipalId::parse(text).map(|id| Self(id.uuid()))

@@ -28,6 +28,7 @@ pub mod pins;
 mod read_meter;
 pub(crate) mod recent_findings;
 pub mod reconcile_queue;
+pub mod recovered_rows;
 mod removals;
 pub mod request_log;
 pub mod resources;

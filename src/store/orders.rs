@@ -39,6 +39,7 @@ impl PlacedOrder {
             Ok(order) => match order.verb {
                 OrderVerb::Forget { .. }
                 | OrderVerb::Apply { .. }
+                | OrderVerb::Recover { .. }
                 | OrderVerb::RetryScope { .. }
                 | OrderVerb::ReleaseBatch { .. }
                 | OrderVerb::RejectBatch { .. }

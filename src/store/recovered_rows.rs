@@ -52,10 +52,12 @@ impl RecoveredRows {
         for row in &self.0 {
             let place = match row {
                 RecoveredRow::Pin { .. } => 0,
-                RecoveredRow::Assignment { scope, .. } => *places.entry(scope.as_str()).or_insert_with(|| {
-                    scopes.push(scope.as_str());
-                    u16::try_from(scopes.len() - 1).unwrap_or(u16::MAX)
-                }),
+                RecoveredRow::Assignment { scope, .. } => {
+                    *places.entry(scope.as_str()).or_insert_with(|| {
+                        scopes.push(scope.as_str());
+                        u16::try_from(scopes.len() - 1).unwrap_or(u16::MAX)
+                    })
+                }
             };
             pack(row, place, &mut packed);
         }

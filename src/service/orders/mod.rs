@@ -2,8 +2,8 @@
 //! or not: carrying the same order out again meets it.
 
 mod apply;
+mod background_planner;
 mod batches;
-mod file_planner;
 mod identity;
 mod pause;
 mod pins;
@@ -18,16 +18,19 @@ use crate::id::OpId;
 use crate::orders::{Order, OrderError, OrderVerb};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::service::bindings::active::ActiveBindings;
+use crate::service::bindings::pending::FilePlan;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
 use crate::service::request_log::RequestLog;
+use crate::service::state::recover::{RecoverError, RecoverPlan};
 use crate::store::batches::BatchState;
 use crate::store::jobs::{self, JobKind};
 use crate::store::orders::{OrderOutcome, OrderTable, PlacedOrder};
 use crate::store::reconcile_queue::{Priority, ReconcileRequest};
 use crate::store::settings::TenantSettings;
 use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
-use file_planner::FilePlanner;
+use apply::PlannedOver;
+use background_planner::BackgroundPlanner;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -101,6 +104,12 @@ pub enum OrderRefusal {
     NothingAtScope,
     #[error("the state is not lost; only a service that waits for it can begin anew")]
     NotLost,
+    #[error("nothing of ours was lost")]
+    NothingLost,
+    #[error("what would be recovered moved: its hash is {hash} now; look at it again with `recover`")]
+    RecoverMoved { hash: String },
+    #[error("what was lost is not known: {why}")]
+    RecoverUnknown { why: String },
     #[error("no bundled file waits")]
     NothingWaits,
     #[error("the file that waits cannot be read")]
@@ -131,7 +140,8 @@ pub struct Orders {
     pub(super) active_bindings: Arc<ActiveBindings>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
     pub(super) health: Arc<HealthStatus>,
-    file_planner: FilePlanner,
+    file_planner: BackgroundPlanner<PlannedOver, FilePlan>,
+    recover_planner: BackgroundPlanner<OpId, Result<RecoverPlan, RecoverError>>,
 }
 
 impl Orders {
@@ -143,8 +153,17 @@ impl Orders {
         assignments: Arc<dyn RoleAssignments>,
         health: Arc<HealthStatus>,
     ) -> Self {
-        let file_planner = FilePlanner::default();
-        Self { table, request_log, store, active_bindings, assignments, health, file_planner }
+        let (file_planner, recover_planner) = Default::default();
+        Self {
+            table,
+            request_log,
+            store,
+            active_bindings,
+            assignments,
+            health,
+            file_planner,
+            recover_planner,
+        }
     }
 
     /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that
@@ -298,6 +317,7 @@ impl Orders {
         match &order.order.verb {
             OrderVerb::Pause => self.pause(order, now).await,
             OrderVerb::Resume => self.resume(order).await,
+            OrderVerb::Recover { hash } => self.recover(order, hash, now).await,
             OrderVerb::RecoverBegin => self.recover_begin(order, now).await,
             OrderVerb::Revoke { principal } => self.revoke(order, *principal, now).await,
             OrderVerb::Lift { principal } => self.lift(order, *principal).await,

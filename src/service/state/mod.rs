@@ -2,4 +2,5 @@
 
 pub mod export;
 pub mod gate;
+pub mod recover;
 pub mod restore;

@@ -8,7 +8,7 @@
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
-use crate::rbac::{AssignmentName, BackupRole, BindingName, Scope};
+use crate::rbac::{AssignmentName, BackupRole, Scope};
 use crate::service::access::preview::{self, PreviewOf};
 use crate::service::bindings::active::{ActiveSnapshot, BindingsSnapshot};
 use crate::service::reconcile::desired;
@@ -136,7 +136,10 @@ impl RecoverPlan {
             assignment: lost.assignment,
             is_wanted: lost.is_wanted,
         });
-        let pins = self.pins.iter().map(|(principal, user)| RecoveredRow::Pin { principal: *principal, user: *user });
+        let pins = self
+            .pins
+            .iter()
+            .map(|(principal, user)| RecoveredRow::Pin { principal: *principal, user: *user });
         RecoveredRows(pins.chain(lost).collect())
     }
 
@@ -250,7 +253,8 @@ async fn known_state(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<Kn
         known.assignments.extend(&ledger.unreadable);
         known.pins.extend(ledger.pins.iter().map(|pin| (pin.principal, user)));
         let person = header.as_ref().readable();
-        let named = person.and_then(|person| desired::principal_of(&person.resource, snapshot.principal_from()));
+        let named =
+            person.and_then(|person| desired::principal_of(&person.resource, snapshot.principal_from()));
         if let Some(principal) = named {
             known.named.entry(principal).and_modify(|record| *record = None).or_insert(Some(user));
         }
@@ -293,15 +297,8 @@ fn held_entry(lost: &LostAssignment, bindings: &BindingsSnapshot) -> LedgerEntry
     let LostAssignment { assignment, principal, role, scope, .. } = lost.clone();
     LedgerEntry {
         state: AssignmentState::Present,
-        bindings: giving(bindings, role, &scope),
+        // One of them gave what was lost, and which one is not known.
+        bindings: bindings.bindings.giving(role, &scope),
         ..LedgerEntry::never_opened(assignment, principal, role, scope, op, now)
     }
-}
-
-/// The bindings that give that role there: one of them gave what was lost, and which one is not known.
-pub fn giving(bindings: &BindingsSnapshot, role: BackupRole, scope: &Scope) -> Vec<BindingName> {
-    let all = bindings.bindings.bindings.iter();
-    all.filter(|binding| binding.role == role && &binding.scope == scope)
-        .map(|binding| binding.name.clone())
-        .collect()
 }

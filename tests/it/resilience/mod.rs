@@ -8,4 +8,5 @@ pub(crate) mod local_kills;
 pub(crate) mod lost_state;
 pub(crate) mod member_jobs;
 pub(crate) mod order_crashes;
+pub(crate) mod recover;
 pub(crate) mod two_processes;
