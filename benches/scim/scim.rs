@@ -258,6 +258,7 @@ fn serve_service(listener: TcpListener, ready: &std::sync::mpsc::Sender<(UserId,
         let deps = HttpDeps {
             provisioning: service.provisioning,
             request_log: service.request_log,
+            gate: service.gate,
             tokens: Arc::new(BearerTokens::fixed(tokens, clock.clone())),
             timer: Arc::new(TimerTrigger::of_host(service.tick)),
             ids: Arc::new(RandomIds::new(clock.clone())),

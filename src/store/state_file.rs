@@ -300,8 +300,8 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn read(text: &str) -> Result<(FileHeader, Vec<FileRow>, FileFooter), StateFileError> {
-        let mut reader = StateFileReader::begin(text.as_bytes())?;
+    fn read(text: impl AsRef<[u8]>) -> Result<(FileHeader, Vec<FileRow>, FileFooter), StateFileError> {
+        let mut reader = StateFileReader::begin(text.as_ref())?;
         let mut rows = Vec::new();
         while let Some(row) = reader.next_row()? {
             rows.push(row);
@@ -334,10 +334,7 @@ mod tests {
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;
-            let Ok(changed) = String::from_utf8(bytes) else { continue };
-            let found = read(&changed);
-            // A footer says of itself whether the rows are exact; its other members are checked.
-            assert!(found.is_err(), "byte {at}: {changed}");
+            assert!(read(&bytes).is_err(), "byte {at}");
         }
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         for at in 0..lines.len() {
@@ -349,7 +346,7 @@ mod tests {
             assert!(read(&more.concat()).is_err(), "line {at} twice");
         }
         for length in 0..text.len() {
-            assert!(read(&text[..length]).is_err(), "cut off at {length}");
+            assert!(read(&text.as_bytes()[..length]).is_err(), "cut off at {length}");
         }
     }
 

@@ -5,16 +5,10 @@ use crate::service::access::preview::TenantPlan;
 use crate::service::bindings::active::Activated;
 use crate::service::bindings::pending::{FilePlan, WaitingFile, plan_of_file, waiting_file};
 use crate::service::deferred::log_deferred;
+use crate::service::orders::background_planner::PlannedOver;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
+use crate::store::StoreError;
 use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
-use crate::store::{ETag, StoreError};
-
-/// What a plan is of: the pointer and the row of the file that waits, as they were read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PlannedOver {
-    pub pointer: Option<ETag>,
-    pub waiting: ETag,
-}
 
 impl Orders {
     /// The plan is made anew. The marks of what follows name bindings as their cause, and the operator: this plan was judged.

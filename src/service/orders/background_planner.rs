@@ -1,7 +1,7 @@
 //! A plan that is made beside the ticks: a plan of a large tenant takes longer than a tick, and leavers do not wait for it.
 
 use crate::ports::clock::Clock;
-use crate::store::StoreError;
+use crate::store::{ETag, StoreError};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,13 @@ const WAIT: Duration = Duration::from_secs(2);
 /// A plan that an order finds was finished at most so long ago: people may have moved since. That is longer than two ticks, so that
 /// a plan that takes longer than an order waits is found by the next tick.
 const PLAN_AGE_MAX: Duration = Duration::from_secs(180);
+
+/// What the plan of a file is of: the pointer and the row of the file that waits, as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PlannedOver {
+    pub pointer: Option<ETag>,
+    pub waiting: ETag,
+}
 
 /// A plan, and when it was made.
 struct DatedPlan<P> {

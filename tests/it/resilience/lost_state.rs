@@ -82,6 +82,7 @@ fn ask(front: &Front, method: &str, path: &str, body: &Value) -> (u16, Option<St
     (answer.status, answer.header("retry-after").map(str::to_owned), answer.json())
 }
 
+/// Facts: F-193.
 #[test]
 fn a_service_that_finds_its_table_empty_waits_answers_503_and_sends_nothing() {
     let (world, node, group, people) = named();

@@ -137,6 +137,7 @@ fn changes(row: &RowProperties) -> String {
         .collect()
 }
 
+/// Facts: F-192.
 #[test]
 fn a_restored_state_is_the_state_before_row_by_row() {
     let (_world, node) = lived();
