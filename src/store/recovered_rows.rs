@@ -120,7 +120,7 @@ mod tests {
 
     fn row(n: u128) -> RecoveredRow {
         let (principal, user) = (PrincipalId::new(Uuid::from_u128(n)), UserId::new(Uuid::from_u128(n << 64)));
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             return RecoveredRow::Pin { principal, user };
         }
         let group = format!("{:0>90}", n % 300);
@@ -131,7 +131,7 @@ mod tests {
             role: BackupRole::ALL[(n % 3) as usize],
             scope: Scope::parse(&scope).unwrap(),
             assignment: AssignmentName::new(Uuid::from_u128(!n)),
-            is_wanted: n % 2 == 0,
+            is_wanted: n.is_multiple_of(2),
         }
     }
 

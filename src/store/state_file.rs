@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_as_it_was_written_with_every_type() {
-        let (read_header, read_rows, footer) = read(&written()).unwrap();
+        let (read_header, read_rows, footer) = read(written()).unwrap();
         assert_eq!((read_header, read_rows), (header(), rows()));
         assert!(footer.exact);
     }
@@ -334,16 +334,16 @@ mod tests {
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;
-            assert!(read(&bytes).is_err(), "byte {at}");
+            assert!(read(bytes).is_err(), "byte {at}");
         }
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         for at in 0..lines.len() {
             let mut fewer = lines.clone();
             fewer.remove(at);
-            assert!(read(&fewer.concat()).is_err(), "without line {at}");
+            assert!(read(fewer.concat()).is_err(), "without line {at}");
             let mut more = lines.clone();
             more.insert(at, lines[at]);
-            assert!(read(&more.concat()).is_err(), "line {at} twice");
+            assert!(read(more.concat()).is_err(), "line {at} twice");
         }
         for length in 0..text.len() {
             assert!(read(&text.as_bytes()[..length]).is_err(), "cut off at {length}");
@@ -355,12 +355,12 @@ mod tests {
         let text = written();
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let swapped = [lines[0], lines[2], lines[1], lines[3]].concat();
-        assert!(matches!(read(&swapped), Err(StateFileError::Order { line: 3, .. })));
+        assert!(matches!(read(swapped), Err(StateFileError::Order { line: 3, .. })));
     }
 
     #[test]
     fn a_later_format_is_refused_by_its_number() {
         let later = written().replacen("\"version\":1", "\"version\":2", 1);
-        assert!(matches!(read(&later), Err(StateFileError::Version { version: 2 })));
+        assert!(matches!(read(later), Err(StateFileError::Version { version: 2 })));
     }
 }

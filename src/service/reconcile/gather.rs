@@ -69,6 +69,15 @@ pub struct GatheredState {
     pub to_pin: BTreeSet<PrincipalId>,
 }
 
+/// What a round meets.
+pub(super) enum Gathered {
+    State(Box<GatheredState>),
+    /// There is no request for this person, or another process has completed it.
+    NoRequest,
+    /// The state was lost, or is not complete: nothing may be done, and the request stays.
+    NoState,
+}
+
 /// What decides whether the breakers count a step.
 pub struct RoundFacts<'a> {
     pub user: UserId,
@@ -107,33 +116,31 @@ struct Read {
 }
 
 impl Reconciler {
-    /// `None`: there is no request for this person, or another process has completed it, or nothing may be done with the state. `committed`: the request as a change
-    /// committed it just now, which stands for the first read.
+    /// `committed`: the request as a change committed it just now, which stands for the first read.
     pub(super) async fn gather(
         &self,
         user: UserId,
         committed: Option<CommittedRequest>,
-    ) -> Result<Option<GatheredState>, StoreError> {
+    ) -> Result<Gathered, StoreError> {
         let (request, time, changed) = match committed {
             Some(CommittedRequest { request, time, group }) => (request, time, Some(group)),
             None => {
                 let answer = self.store.request_of(user).await?;
                 // Taken after the answer: this time lags behind the service's and never runs ahead of it.
                 let at = self.store.clock.monotonic();
-                let Some(request) = answer.value else { return Ok(None) };
+                let Some(request) = answer.value else { return Ok(Gathered::NoRequest) };
                 (request, TableTime { date: answer.date, at }, None)
             }
         };
         let read = self.read(user, changed).await?;
-        // The request stays: there is no state to act on.
         if read.settings.hold.is_some() {
-            return Ok(None);
+            return Ok(Gathered::NoState);
         }
         let instance = match read.settings.instance {
             Some(instance) => instance,
             None => self.store.instance().await?,
         };
-        self.combine(user, request, time, read, instance).await.map(Some)
+        Ok(Gathered::State(Box::new(self.combine(user, request, time, read, instance).await?)))
     }
 
     /// Who is gone or inactive holds nothing, whatever their groups say: those are not read. After a change of a membership

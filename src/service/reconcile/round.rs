@@ -8,7 +8,7 @@ use crate::rbac::plan::{self, Plan};
 use crate::service::deferred::log_deferred;
 use crate::service::reconcile::calls::{CallOutcome, OpenResult, SendDeadline};
 use crate::service::reconcile::committed::CommittedRequest;
-use crate::service::reconcile::gather::GatheredState;
+use crate::service::reconcile::gather::{Gathered, GatheredState};
 use crate::service::reconcile::open::pin_writes;
 use crate::service::reconcile::reconciler::{ReconcileOutcome, Reconciler, RequestState};
 use crate::service::reconcile::requeue::RoundResult;
@@ -73,9 +73,13 @@ impl Reconciler {
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.lock(user.uuid())).await.ok();
         let mut outcome = ReconcileOutcome::default();
         for _ in 0..ROUNDS_MAX {
-            let Some(mut gathered) = self.gather(user, committed.take()).await? else {
-                outcome.request = RequestState::Absent;
-                break;
+            let mut gathered = match self.gather(user, committed.take()).await? {
+                Gathered::State(gathered) => gathered,
+                Gathered::NoState => break,
+                Gathered::NoRequest => {
+                    outcome.request = RequestState::Absent;
+                    break;
+                }
             };
             if !self.round(&mut gathered, &mut outcome).await? {
                 break;

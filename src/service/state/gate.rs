@@ -12,6 +12,7 @@ use crate::store::state_hold::StateHold;
 use crate::store::{StateStore, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// `Retry-After` while there is no state. Identity providers try again by themselves, and slow down.
 const NO_STATE_WAIT: Duration = Duration::from_secs(300);
@@ -34,11 +35,17 @@ pub struct StateGate {
     /// The settings name an installation: an empty table is then a lost one.
     is_named: bool,
     known: Mutex<Known>,
+    found: Notify,
 }
 
 impl StateGate {
     pub fn new(store: StateStore, health: Arc<HealthStatus>, is_named: bool) -> Self {
-        Self { store, health, is_named, known: Mutex::default() }
+        Self { store, health, is_named, known: Mutex::default(), found: Notify::new() }
+    }
+
+    /// Waits until there is a state again where there was none: what a process stores at its start is stored once more.
+    pub async fn found_again(&self) {
+        self.found.notified().await;
     }
 
     /// Reads whether there is a state, and writes down what is found for the first time. Returns the settings as they were read.
@@ -81,6 +88,9 @@ impl StateGate {
         known.was_read = true;
         let is_news = known.hold.as_ref().map(StateHold::as_str) != hold.as_ref().map(StateHold::as_str);
         let is_due = known.logged.is_none_or(|logged| logged + LOG_EVERY <= now);
+        if known.hold.is_some() && hold.is_none() {
+            self.found.notify_one();
+        }
         if is_news || hold.is_some() && is_due {
             known.logged = Some(now);
             log_hold(hold.as_ref());

@@ -2,12 +2,17 @@
 
 use crate::grants::over_http::Front;
 use crate::scim::http_edge::TOKEN;
+use crate::storage::sealed_audit::python;
 use crate::support::harness::{Node, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World};
 use crate::support::rows::{nonsense, quiet, write};
+use azure_backup_scim::app::FolderArchive;
 use azure_backup_scim::id::InstanceId;
 use azure_backup_scim::orders::OrderVerb;
+use azure_backup_scim::ports::head_archive::HeadArchive;
 use azure_backup_scim::ports::tables::{EtagMatch, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::service::audit::export::{ExportedDays, export as export_audit};
+use azure_backup_scim::service::audit::seal::AuditKeeping;
 use azure_backup_scim::service::bindings::bundled::{BundleState, BundledBindings, BundledFile};
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::state::export::export;
@@ -15,8 +20,12 @@ use azure_backup_scim::service::state::restore::{RestoreRequest, Restored, resto
 use azure_backup_scim::simulator::CallMethod;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, Cursor};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
+
+const DAY: u64 = 86_400;
 
 /// Every row of the state, gone.
 pub fn lose_table(world: &World, node: &Node) {
@@ -67,6 +76,15 @@ fn named() -> (World, Node, String, Vec<Person>) {
     let instance = node.run(node.service.store.known_instance()).unwrap().unwrap();
     world.name_installation(instance);
     (world, node, group, people)
+}
+
+fn request() -> RestoreRequest {
+    RestoreRequest {
+        who: "olga".to_owned(),
+        because: "the table was deleted".to_owned(),
+        accepts_inexact: false,
+        instance: None,
+    }
 }
 
 fn writing_calls(world: &World) -> usize {
@@ -252,13 +270,7 @@ fn a_restore_into_the_table_of_a_service_that_waits_is_taken_up_by_it() {
     assert_eq!(node.service.health.snapshot().state_hold.unwrap().as_str(), "lost");
 
     let open = || -> io::Result<Box<dyn BufRead>> { Ok(Box::new(Cursor::new(file.clone()))) };
-    let request = RestoreRequest {
-        who: "olga".to_owned(),
-        because: "the table was deleted".to_owned(),
-        accepts_inexact: false,
-        instance: None,
-    };
-    let done = node.run(restore(&node.service.store, &open, &request, &|_, _| {})).unwrap();
+    let done = node.run(restore(&node.service.store, &open, &request(), &|_, _| {})).unwrap();
     assert!(matches!(done, Restored::Now { .. }));
     // Hours go by, with sweeps: paused, it gives back to no one what was taken since the export.
     for _ in 0..4 {
@@ -299,4 +311,66 @@ fn what_the_settings_name_is_written_down_for_doctor() {
     let next = world.start();
     next.settle();
     assert_eq!(row(&next).setting, Some(row(&next).id));
+}
+
+/// Days go by, each with a record, and are sealed.
+fn sealed_days(world: &World, node: &Node, number: u64) {
+    for day in 0..number {
+        node.provision(&format!("day{day} {}", Uuid::new_v4()));
+        world.pass(DAY);
+        node.settle();
+    }
+    world.pass(2 * 3600);
+    for _ in 0..number + 3 {
+        node.settle();
+    }
+}
+
+/// Every record that is left is what was sealed, by the heads in the container.
+#[track_caller]
+fn assert_sealed(node: &Node, heads: &Path, what: &str) {
+    let audit = node.service.health.snapshot().audit;
+    assert!(audit.damaged == 0 && !audit.is_forked && !audit.is_behind, "{what}: {audit:?}");
+    let mut records = Vec::new();
+    let days = ExportedDays::default();
+    node.run(export_audit(&node.service.store, days, &mut records, |_, _| Ok(()))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    std::fs::write(&file, records).unwrap();
+    let verified = python(&file, &heads.join("default"), &[]);
+    assert!(verified.is_ok(), "{what}: {verified:?}");
+}
+
+#[test]
+fn the_audit_is_verified_over_a_restore_in_between_and_over_a_loss_without_an_export() {
+    for restores in [true, false] {
+        let heads = tempfile::tempdir().unwrap();
+        let archive: Arc<dyn HeadArchive> = Arc::new(FolderArchive::new(heads.path().to_path_buf()));
+        let (world, node, ..) = named();
+        let mut world =
+            world.keeping_audit(AuditKeeping { archive: Some(archive), ..AuditKeeping::default() });
+        node.kill();
+        let node = world.start();
+        sealed_days(&world, &node, 3);
+        let mut file = Vec::new();
+        assert!(node.run(export(&node.service.store, &mut file, &|_| {})).unwrap().exact);
+        // Two more days are sealed, and then lost.
+        sealed_days(&world, &node, 2);
+        assert_sealed(&node, heads.path(), "before");
+        lose_table(&world, &node);
+        node.kill();
+        world.revive();
+        let (node, bundled) = start_deployed(&world);
+        node.settle();
+        if restores {
+            let open = || -> io::Result<Box<dyn BufRead>> { Ok(Box::new(Cursor::new(file.clone()))) };
+            node.run(restore(&node.service.store, &open, &request(), &|_, _| {})).unwrap();
+        } else {
+            node.place(OrderVerb::RecoverBegin);
+            node.settle();
+            node.run(bundled.activate_once(&package(&world))).unwrap();
+        }
+        sealed_days(&world, &node, 4);
+        assert_sealed(&node, heads.path(), if restores { "restored" } else { "begun anew" });
+    }
 }
