@@ -161,7 +161,7 @@ fn print_totals(out: &mut impl Write, plan: &RecoverPlan) -> io::Result<()> {
     let revoked = plan.lost.len() - kept;
     writeln!(
         out,
-        "{} lost: {kept} stay, {revoked} are revoked, {strangers} of them of people whom no user is.",
+        "{} lost: {kept} stay, {revoked} are revoked. Of {strangers} no user has the object id.",
         plan.lost.len()
     )?;
     if !plan.pins.is_empty() {

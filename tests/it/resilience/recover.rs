@@ -8,7 +8,9 @@ use crate::support::rows::quiet;
 use azure_backup_scim::app;
 use azure_backup_scim::id::OpId;
 use azure_backup_scim::orders::OrderVerb;
+use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::rbac::BackupRole::{self, Contributor, Operator, Reader};
+use azure_backup_scim::service::access::report::history::{AccessHistory, AccessSpan, SpanSource};
 use azure_backup_scim::service::state::recover::{RecoverPlan, RecoveredInto, plan};
 use azure_backup_scim::simulator::{CallMethod, HandMade, RoleAssignment, Scope};
 use secrecy::SecretString;
@@ -102,6 +104,16 @@ impl Stage {
         }
         let plan = planned(&self.world, node);
         assert!(plan.is_empty(), "{what}: {plan:?}");
+        let mut history = AccessHistory::default();
+        node.run(node.service.store.audit(None, 100_000))
+            .unwrap()
+            .iter()
+            .for_each(|record| history.fold(record));
+        let ours = |span: &&AccessSpan| matches!(&span.source, SpanSource::Ours(given) if given.confirmed);
+        let held: BTreeSet<Uuid> =
+            history.at(self.world.clock.now()).filter(ours).map(|span| span.principal.uuid()).collect();
+        let wanted_by: BTreeSet<Uuid> = wanted.iter().map(|person| person.principal).collect();
+        assert_eq!(held, wanted_by, "{what}: by the audit");
         assert_eq!((plan.foreign, plan.known), (self.foreign.len(), wanted.len()), "{what}");
     }
 }
@@ -337,6 +349,8 @@ fn an_order_whose_ticks_die_anywhere_recovers_everything_once() {
         });
         stage.node.until_quiet(0);
         stage.world.revive();
+        // The ops of two processes list in order only if their times differ.
+        stage.world.pass(1);
         let (node, _) = start_deployed(&stage.world);
         check(&stage, &node, order, &unwanted, &call);
     }
@@ -357,6 +371,7 @@ fn an_order_is_carried_out_once_while_two_processes_tick() {
             }
         });
         stage.world.revive();
+        stage.world.pass(1);
         let (other, _) = start_deployed(&stage.world);
         other.settle();
         point.release();

@@ -352,6 +352,34 @@ fn an_export_while_something_is_written_is_not_called_exact() {
     }
 }
 
+/// What is read and written grows with the rows, page by page: nothing is read twice but by the second reading and the comparison.
+#[test]
+fn a_large_state_is_read_in_pages_and_written_in_full_transactions() {
+    const ROWS: usize = 20_000;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (from_faults, from) = empty();
+    let (to_faults, to) = empty();
+    runtime.block_on(async {
+        let row = |n: usize| TableWrite::Insert {
+            key: format!("u:{n:08}"),
+            properties: RowFields::row().text("name", format!("person {n}")).int("n", n as i64).done(),
+        };
+        for part in (0..ROWS).collect::<Vec<_>>().chunks(100) {
+            let writes: Vec<TableWrite> = part.iter().map(|n| row(*n)).collect();
+            from_faults.transact("default", &writes).await.unwrap();
+        }
+        from_faults.reset();
+        let file = exported(&from).await;
+        restored(&to, &file).await.unwrap();
+        assert_eq!(all_rows(&from).await.len(), ROWS);
+    });
+    let (read, written) = (from_faults.counts(), to_faults.counts());
+    assert_eq!(read.transactions, 0);
+    assert!(read.pages <= 3 * (ROWS / 1000 + 1), "{read:?}");
+    assert_eq!(written.transactions, ROWS / 100 + 2, "a marker, full transactions, an end");
+    assert!(written.rows_read <= ROWS + 10, "{written:?}");
+}
+
 #[test]
 fn an_idle_service_that_ticks_does_not_spoil_an_export() {
     let (world, node) = lived();
