@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// `Retry-After` after a conflict with the change of another request.
 const CONFLICT_RETRY: Duration = Duration::from_secs(1);
+/// An upgrade takes minutes.
+const NEWER_RELEASE_RETRY: Duration = Duration::from_secs(60);
 
 /// Why a SCIM request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,13 @@ pub enum ServiceError {
         #[source]
         source: Option<StoreError>,
     },
+    /// 503: a newer release, which is alive beside this one or was before a rollback, wrote a row that this one cannot read.
+    #[error("a newer release wrote what this request needs")]
+    NewerRelease {
+        retry_after: Duration,
+        #[source]
+        source: StoreError,
+    },
     /// 500: a bug of ours, or a row that cannot be understood. The text is for the log, not for the answer.
     #[error("internal error")]
     Bug {
@@ -48,9 +57,10 @@ impl ServiceError {
     pub fn scim_error(&self) -> Option<&scim::Error> {
         match self {
             ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => Some(error),
-            ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. } | ServiceError::Bug { .. } => {
-                None
-            }
+            ServiceError::Busy { .. }
+            | ServiceError::ChangeUnderWay { .. }
+            | ServiceError::NewerRelease { .. }
+            | ServiceError::Bug { .. } => None,
         }
     }
 }
@@ -78,9 +88,8 @@ impl From<StoreError> for ServiceError {
                 let error = scim::Error::too_many(format_args!("{bytes_max} bytes"));
                 Self::StorageLimit { error, source }
             }
-            StoreError::Corrupt { .. } | StoreError::TooNew { .. } | StoreError::Invalid { .. } => {
-                Self::Bug { source }
-            }
+            StoreError::TooNew { .. } => Self::NewerRelease { retry_after: NEWER_RELEASE_RETRY, source },
+            StoreError::Corrupt { .. } | StoreError::Invalid { .. } => Self::Bug { source },
         }
     }
 }

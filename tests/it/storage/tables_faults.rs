@@ -160,7 +160,9 @@ impl Stage {
         self.node.run(perform(&self.node, act, case)).map_err(|error| match error {
             ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. } => 503,
             ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => error.status,
-            ServiceError::Bug { source } => panic!("{case}: a bug of ours: {source}", case = case.number),
+            ServiceError::Bug { source } | ServiceError::NewerRelease { source, .. } => {
+                panic!("{case}: a bug of ours: {source}", case = case.number)
+            }
         })
     }
 
