@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// `Retry-After` after a conflict with the change of another request.
 const CONFLICT_RETRY: Duration = Duration::from_secs(1);
+/// An upgrade takes minutes.
+const NEWER_RELEASE_RETRY: Duration = Duration::from_secs(60);
 
 /// Why a SCIM request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,13 @@ pub enum ServiceError {
         #[source]
         source: Option<StoreError>,
     },
+    /// 503: a newer release, which is alive beside this one or was before a rollback, wrote a row that this one cannot read.
+    #[error("a newer release wrote what this request needs")]
+    NewerRelease {
+        retry_after: Duration,
+        #[source]
+        source: StoreError,
+    },
     /// 503: there is no state to work with, until an operator has done something.
     #[error("{}", hold_text(hold))]
     NoState { hold: StateHold, retry_after: Duration },
@@ -55,6 +64,7 @@ impl ServiceError {
             ServiceError::Busy { .. }
             | ServiceError::ChangeUnderWay { .. }
             | ServiceError::NoState { .. }
+            | ServiceError::NewerRelease { .. }
             | ServiceError::Bug { .. } => None,
         }
     }
@@ -98,9 +108,8 @@ impl From<StoreError> for ServiceError {
                 let error = scim::Error::too_many(format_args!("{bytes_max} bytes"));
                 Self::StorageLimit { error, source }
             }
-            StoreError::Corrupt { .. } | StoreError::TooNew { .. } | StoreError::Invalid { .. } => {
-                Self::Bug { source }
-            }
+            StoreError::TooNew { .. } => Self::NewerRelease { retry_after: NEWER_RELEASE_RETRY, source },
+            StoreError::Corrupt { .. } | StoreError::Invalid { .. } => Self::Bug { source },
         }
     }
 }

@@ -126,6 +126,11 @@ impl StateStore {
         self.pages(String::new(), KEYS_END.to_owned())
     }
 
+    /// The same, without their properties.
+    pub fn every_key(&self) -> RowPages<'_> {
+        self.key_pages(String::new(), KEYS_END.to_owned())
+    }
+
     /// What is there before a restore.
     pub async fn found_state(&self) -> Result<FoundState, StoreError> {
         if let Some(row) = self.get(&keys::setting(RESTORE)).await? {

@@ -171,7 +171,12 @@ impl StateStore {
     /// A range of any length, page by page, so that it is never held whole.
     pub fn pages(&self, from: String, to: String) -> RowPages<'_> {
         let range = KeyRange { from, to, rows_max: PAGE_ROWS_MAX, continuation: None };
-        RowPages { store: self, rest: Some(range), rows_max: PAGE_ROWS_MAX }
+        RowPages { store: self, rest: Some(range), rows_max: PAGE_ROWS_MAX, keys_only: false }
+    }
+
+    /// The same, of rows without their properties.
+    pub fn key_pages(&self, from: String, to: String) -> RowPages<'_> {
+        RowPages { keys_only: true, ..self.pages(from, to) }
     }
 
     /// Commits `writes` together with their journal row. After any doubt the journal row is the proof.
@@ -228,6 +233,8 @@ pub struct RowPages<'a> {
     rest: Option<KeyRange>,
     /// Fewer than there may be after a page that ended early: its rows are large, and the next one's probably too.
     rows_max: usize,
+    /// The rows come without properties.
+    keys_only: bool,
 }
 
 impl RowPages<'_> {
@@ -248,7 +255,12 @@ impl RowPages<'_> {
             let reserved =
                 read_meter::reserve(self.store.meter.as_ref(), rows_max.min(self.rows_max)).await?;
             let range = KeyRange { rows_max: reserved.rows(), ..range };
-            let page = self.store.tables.page(&self.store.tenant, &range).await.map_err(read_error)?.value;
+            let (tables, tenant) = (&self.store.tables, &self.store.tenant);
+            let page = match self.keys_only {
+                true => tables.key_page(tenant, &range).await,
+                false => tables.page(tenant, &range).await,
+            };
+            let page = page.map_err(read_error)?.value;
             reserved.used(page.rows.len(), page.rows.iter().map(TableRow::bytes).sum());
             let ended_early = page.continuation.is_some() && page.rows.len() < range.rows_max;
             let twice = page.rows.len().saturating_mul(2);

@@ -1,7 +1,7 @@
 //! The state as a file. Rows are read page by page, so it takes as little memory for a large tenant as for a small one.
 //!
-//! A table has no snapshots. The rows are read twice, and the file is exact where both readings met the same rows in the same
-//! versions: no version is used twice, so each row was then as it is in the file at the moment between the readings.
+//! A table has no snapshots. The rows are read twice, the second time without their properties, and the file is exact where both
+//! readings met the same rows in the same versions: no version is used twice, so each row was then as it is in the file at the moment between the readings.
 
 use crate::store::state_copy::{is_bookkeeping, is_incomplete};
 use crate::store::state_file::{FileFooter, FileHeader, StateFileWriter};
@@ -65,7 +65,7 @@ impl Versions {
     /// Whether another reading meets the same.
     async fn are_still(self, store: &StateStore, progress: &dyn Fn(usize)) -> Result<bool, StoreError> {
         let mut again = Self::default();
-        let mut pages = store.every_row();
+        let mut pages = store.every_key();
         while let Some(rows) = pages.next().await? {
             rows.iter().for_each(|row| again.add(row));
             progress(self.rows + again.rows);

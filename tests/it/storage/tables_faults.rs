@@ -163,7 +163,9 @@ impl Stage {
             ServiceError::NoState { hold, .. } => {
                 panic!("{case}: there is a state: {hold:?}", case = case.number)
             }
-            ServiceError::Bug { source } => panic!("{case}: a bug of ours: {source}", case = case.number),
+            ServiceError::Bug { source } | ServiceError::NewerRelease { source, .. } => {
+                panic!("{case}: a bug of ours: {source}", case = case.number)
+            }
         })
     }
 

@@ -90,7 +90,9 @@ fn failure(error: ServiceError) -> Failure {
             Failure::Refused(error.status)
         }
         ServiceError::NoState { hold, .. } => panic!("there is a state: {hold:?}"),
-        ServiceError::Bug { source } => panic!("a bug of ours: {source}"),
+        ServiceError::Bug { source } | ServiceError::NewerRelease { source, .. } => {
+            panic!("a bug of ours: {source}")
+        }
     }
 }
 
