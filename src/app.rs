@@ -24,6 +24,7 @@ use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::TableOps;
 use crate::service::audit::seal::{AuditKeeping, AuditSealer};
 use crate::service::bindings::active::ActiveBindings;
+use crate::service::drill::{DrillSettings, Drills};
 use crate::service::health::HealthStatus;
 use crate::service::orders::Orders;
 use crate::service::provisioning::Provisioning;
@@ -88,6 +89,8 @@ pub struct ServiceDeps {
     pub inline: InlineLimits,
     pub tick: TickLimits,
     pub audit: AuditKeeping,
+    /// Drills, where they are set.
+    pub drill: Option<DrillSettings>,
 }
 
 /// A service, ready to be served.
@@ -179,6 +182,15 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         active_bindings.clone(),
         parts.assignments.clone(),
         health.clone(),
+    )
+    .with_drill(parts.drill);
+    let drills = Drills::new(
+        provisioning.clone(),
+        active_bindings.clone(),
+        parts.assignments.clone(),
+        health.clone(),
+        parts.drill,
+        parts.tick.overdue_after,
     );
     let sealer = AuditSealer::new(store.clone(), parts.audit, health.clone());
     let tick = Arc::new(ReconcileTick::new(
@@ -187,7 +199,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         active_bindings.clone(),
         health.clone(),
         AzureEnds { assignments: parts.assignments, reader: parts.access },
-        TickStages { orders, sealer },
+        TickStages { orders, sealer, drills },
         parts.tick,
     ));
     BackupScim {

@@ -3,6 +3,7 @@
 //! In Azure they are the app's settings, which the Functions host hands down as environment variables.
 
 mod audit;
+mod drill;
 
 pub use audit::{AuditConfig, HeadsContainer};
 
@@ -10,7 +11,7 @@ use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
 use crate::id::PrincipalId;
-use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
+use crate::service::drill::DrillSettings;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,8 +34,6 @@ const ARM_ENDPOINT: &str = "https://management.azure.com";
 const GRAPH_ENDPOINT: &str = "https://graph.microsoft.com";
 /// The bindings, below the folder of `host.json`.
 const BINDINGS_FILE: &str = "bindings.json";
-/// The setting may not exceed a day: such a revocation is never normal.
-const OVERDUE_MINUTES_MAX: u64 = 1440;
 /// Characters of a tenant.
 const TENANT_CHARS_MAX: usize = 36;
 
@@ -59,6 +58,7 @@ pub struct Config {
     /// A revocation that waits for longer is overdue, and degrades the health check.
     pub revocation_overdue: Duration,
     pub audit: AuditConfig,
+    pub drill: Option<DrillSettings>,
 }
 
 /// The settings of an operator's command: where the state is, and with which identity it is read.
@@ -280,6 +280,7 @@ impl Reader<'_> {
         let credential = self.credential();
         let revocation_overdue = self.revocation_overdue();
         let audit = self.audit();
+        let drill = self.drill();
         let config = Config {
             handler_port: handler_port?,
             public_origin: public_origin?,
@@ -293,6 +294,7 @@ impl Reader<'_> {
             bindings_file: self.bindings_file(),
             revocation_overdue: revocation_overdue?,
             audit: audit?,
+            drill: drill?,
         };
         self.check_static_token(&config);
         Some(config)
@@ -437,15 +439,6 @@ impl Reader<'_> {
             return self.mistake("KEY_VAULT_URL", what);
         }
         Some(vault)
-    }
-
-    fn revocation_overdue(&mut self) -> Option<Duration> {
-        const VARIABLE: &str = "REVOCATION_OVERDUE_MINUTES";
-        match self.get(VARIABLE).map(str::parse::<u64>) {
-            None => Some(OVERDUE_AFTER),
-            Some(Ok(minutes @ 1..=OVERDUE_MINUTES_MAX)) => Some(Duration::from_secs(minutes * 60)),
-            Some(_) => self.mistake(VARIABLE, "must be 1 to 1440 minutes, as 15"),
-        }
     }
 
     /// Named by a word. The default depends on the environment: an app in Azure has an identity endpoint.

@@ -79,6 +79,31 @@ impl AuditHealth {
     }
 }
 
+/// How the drills went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DrillHealth {
+    pub running: bool,
+    /// When the last green one ended.
+    pub green: Option<OffsetDateTime>,
+    /// Why the last one was red, if it was.
+    pub red: Option<String>,
+    /// None was green for too long.
+    pub is_late: bool,
+}
+
+impl DrillHealth {
+    fn is_finding(&self) -> bool {
+        self.red.is_some() || self.is_late
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "running": self.running, "green": self.green.map(crate::audit::rfc3339), "red": self.red,
+            "late": self.is_late,
+        })
+    }
+}
+
 /// The health at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthSnapshot {
@@ -126,6 +151,8 @@ pub struct HealthSnapshot {
     pub bindings_troubled: usize,
     pub bindings: BindingsHealth,
     pub audit: AuditHealth,
+    /// The drills, where they are set.
+    pub drill: Option<DrillHealth>,
 }
 
 impl HealthSnapshot {
@@ -148,6 +175,7 @@ impl HealthSnapshot {
             || self.audit.is_forked
             || self.audit.is_behind
             || self.audit.is_failing
+            || self.drill.as_ref().is_some_and(DrillHealth::is_finding)
             || matches!(self.bindings, BindingsHealth::Unreadable { .. })
     }
 
@@ -213,6 +241,7 @@ impl HealthSnapshot {
             ("bindingsTroubled", json!(self.bindings_troubled)),
             ("bindings", json!({ "state": state, "stamp": stamp })),
             ("audit", self.audit.to_json()),
+            ("drill", self.drill.as_ref().map_or(Value::Null, DrillHealth::to_json)),
             ("bindingsPending", self.bindings_pending.as_ref().map_or(Value::Null, pending_json)),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

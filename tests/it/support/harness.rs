@@ -20,6 +20,7 @@ use azure_backup_scim::rbac::breaker::RevocationLimits;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{PageCursors, Projection, ResourceType};
 use azure_backup_scim::service::audit::seal::AuditKeeping;
+use azure_backup_scim::service::drill::DrillSettings;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
@@ -67,6 +68,7 @@ pub struct World {
     bindings: Vec<Value>,
     effects: EffectLimits,
     audit: AuditKeeping,
+    drill: Option<DrillSettings>,
     /// What gives the services their tokens; without one they have a fixed token.
     identity: Option<Arc<Identity>>,
     /// Where this world has an Azure of its own.
@@ -119,6 +121,7 @@ impl World {
             bindings: Vec::new(),
             effects: EffectLimits::default(),
             audit: AuditKeeping::default(),
+            drill: None,
             identity: None,
             _simulator: None,
         }
@@ -151,6 +154,12 @@ impl World {
     /// The services that start from now on keep the audit so.
     pub fn keeping_audit(mut self, audit: AuditKeeping) -> Self {
         self.audit = audit;
+        self
+    }
+
+    /// The services that start from now on have drills.
+    pub fn with_drill(mut self, drill: DrillSettings) -> Self {
+        self.drill = Some(drill);
         self
     }
 
@@ -225,6 +234,7 @@ impl World {
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
             audit: self.audit.clone(),
+            drill: self.drill,
         });
         let revocations = self.effects.revocations;
         Node { runtime: Some(runtime), service, orders, requests, connectivity, revocations, arm }
