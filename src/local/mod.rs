@@ -194,6 +194,12 @@ async fn start(
         ..simulator::SimulatorOptions::default()
     })
     .map_err(LocalError::Simulator)?;
+    let leaver = simulator::DirectoryPrincipal::new(
+        DRILL_PRINCIPAL.uuid(),
+        simulator::PrincipalType::ServicePrincipal,
+    );
+    let added = simulator.handle().add_principal(leaver);
+    added.map_err(|error| LocalError::Simulator(io::Error::other(error)))?;
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(simulator.handle(), SystemClock::new()));
     let token = SecretString::from(AZURE_TOKEN);
     let arm = app::arm(&simulator.arm_url(), token, clock.clone())

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
 use azure_backup_scim::engine::TableEngine;
-use azure_backup_scim::id::{OpId, UserId};
+use azure_backup_scim::id::{OpId, PrincipalId, UserId};
 use azure_backup_scim::orders::{Order, OrderVerb};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::connectivity::Connectivity;
@@ -45,6 +45,10 @@ use uuid::Uuid;
 pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/east";
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
+
+/// The Entra object of the leaver of drills, and the externalId of their group.
+pub const DRILL_LEAVER: Uuid = Uuid::from_u128(0xd111);
+pub const DRILL_GROUP: &str = "azure-backup-scim-drill";
 
 /// The partition of the orders of a world.
 pub const ORDERS: &str = "orders";
@@ -157,9 +161,21 @@ impl World {
         self
     }
 
-    /// The services that start from now on have drills.
-    pub fn with_drill(mut self, drill: DrillSettings) -> Self {
-        self.drill = Some(drill);
+    /// The services that start from now on have drills, by order or by the timer too.
+    pub fn with_drill(mut self, every: Option<Duration>) -> Self {
+        let identity =
+            simulator::DirectoryPrincipal::new(DRILL_LEAVER, simulator::PrincipalType::ServicePrincipal);
+        self.azure.add_principal(identity).unwrap();
+        self.drill = Some(DrillSettings { principal: PrincipalId::new(DRILL_LEAVER), every });
+        let group = json!({"externalId": DRILL_GROUP});
+        self.bindings
+            .push(json!({"name": "drill", "group": group, "role": "Backup Reader", "scope": VAULT_WEST}));
+        self
+    }
+
+    /// The services that start from now on have no drills; the binding stays.
+    pub fn without_drill(mut self) -> Self {
+        self.drill = None;
         self
     }
 
