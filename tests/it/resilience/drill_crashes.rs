@@ -129,6 +129,29 @@ fn nothing_of_a_drill_is_left_wherever_a_call_to_azure_goes_wrong() {
     }
 }
 
+/// A tick that hangs goes on when another process has played the drill to its end: it makes nothing anew.
+#[test]
+fn a_tick_that_is_late_makes_nothing_anew() {
+    let (counts, _) = counts(TICKS_ONLY);
+    for (call, when) in counts.moments(STRIDE) {
+        let mut stage = Stage::set(TICKS_ONLY);
+        let point = stage.world.faults.hold(when, Side::Before);
+        stage.play(async || point.reached().await);
+        // The other process has the same tables, and nothing holds its calls.
+        stage.world.revive();
+        let other = stage.world.start_with(TICKS_ONLY);
+        minutes(&stage.world, &other, OVER);
+        point.release();
+        stage.node.until_quiet(0);
+        let Stage { world, node } = stage;
+        minutes(&world, &node, OVER);
+        let all = results(&node);
+        assert_eq!(all.len(), 1, "{call}: {all:?}");
+        assert!(all[0].is_green(), "{call}: {all:?}");
+        assert_nothing_left(&world, &node);
+    }
+}
+
 /// The call arrives after the drill is over, or never: what it did is found and undone.
 #[test]
 fn nothing_of_a_drill_is_left_where_a_call_of_a_dead_process_arrives_late() {
