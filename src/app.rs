@@ -51,6 +51,7 @@ pub use crate::adapters::clock::SystemClock;
 pub use crate::adapters::control_client::{ControlClient, ControlClientError};
 pub use crate::adapters::folder_archive::FolderArchive;
 pub use crate::adapters::ids::RandomIds;
+pub use crate::adapters::scim_client::{ScimClient, ScimClientError, ScimReply};
 pub use crate::adapters::tables::{
     AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError,
 };

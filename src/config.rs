@@ -3,7 +3,7 @@
 //! In Azure they are the app's settings, which the Functions host hands down as environment variables.
 
 mod audit;
-mod drill;
+pub mod drill;
 
 pub use audit::{AuditConfig, HeadsContainer};
 

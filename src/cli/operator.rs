@@ -2,7 +2,7 @@
 
 #[cfg(feature = "local")]
 use crate::app::ControlClientError;
-use crate::app::{self, ConnectError, OperatorAccess};
+use crate::app::{self, ConnectError, OperatorAccess, ScimClientError};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
 use crate::cli::suggest::people_like;
 use crate::config::{self, ConfigError, HeadsContainer, OperatorConfig};
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Where the state is.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct OperatorArguments {
     /// The account of the tables: https://ACCOUNT.table.core.windows.net, used with the login of Azure CLI or azd, or a
     /// connection string such as UseDevelopmentStorage=true, or @FILE with either in it. Without it, TABLES_ENDPOINT or
@@ -64,6 +64,8 @@ pub(super) enum OperatorError {
     Place(#[source] StoreError),
     #[error("the active bindings cannot be read: a later release stored them, or their rows are damaged")]
     Bindings,
+    #[error("the drill from outside cannot be played")]
+    Scim(#[source] ScimClientError),
     #[error("the vault did not do it")]
     Vault(#[source] SecretError),
     #[error(
@@ -112,6 +114,7 @@ fn exit_code(error: &OperatorError) -> u8 {
         | OperatorError::Config(_)
         | OperatorError::Setting(_)
         | OperatorError::Connect(_)
+        | OperatorError::Scim(ScimClientError::Address { .. })
         | OperatorError::Usage(_)
         | OperatorError::NoPerson(_) => EXIT_USAGE,
         _ => EXIT_DEPENDENCY,

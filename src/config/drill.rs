@@ -1,14 +1,17 @@
 //! The settings of what is late: revocations, and the drills that show it.
 
-use super::Reader;
+use super::{ConfigError, Reader};
 use crate::id::PrincipalId;
 use crate::service::drill::DrillSettings;
 use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The setting may not exceed a day: such a revocation is never normal.
 const OVERDUE_MINUTES_MAX: u64 = 1440;
 const PRINCIPAL: &str = "DRILL_PRINCIPAL_ID";
+const TOKEN: &str = "DRILL_SCIM_TOKEN";
 const EVERY: &str = "DRILL_EVERY_HOURS";
 /// A month without a drill proves nothing of it.
 const HOURS_MAX: u64 = 720;
@@ -37,6 +40,27 @@ impl Reader<'_> {
             (None, Some(_)) => self.mistake(PRINCIPAL, "is missing, and DRILL_EVERY_HOURS is set"),
         }
     }
+}
+
+/// The token of a drill from outside, for the command that plays it.
+pub fn token(variables: &BTreeMap<String, String>) -> Result<SecretString, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let token = match reader.get(TOKEN).map(SecretString::from) {
+        Some(token) => Some(token),
+        None => reader.mistake(TOKEN, "is missing: the bearer token, as `token new --label drill` prints it"),
+    };
+    reader.done(token)
+}
+
+/// The leaver of a drill from outside.
+pub fn principal(variables: &BTreeMap<String, String>) -> Result<PrincipalId, ConfigError> {
+    let mut reader = Reader { variables, mistakes: Vec::new() };
+    let principal = match drill_principal(&reader) {
+        Some(Ok(principal)) => Some(principal),
+        Some(Err(what)) => reader.mistake(PRINCIPAL, what),
+        None => reader.mistake(PRINCIPAL, "is missing: name the leaver with --principal"),
+    };
+    reader.done(principal)
 }
 
 fn drill_principal(reader: &Reader<'_>) -> Option<Result<PrincipalId, &'static str>> {

@@ -11,5 +11,5 @@ mod steps;
 mod times;
 
 pub use begin::{DrillRefusal, begin_by_order};
-pub use leaver::{group_body, user_body};
+pub use leaver::{FROM_OUTSIDE, leaves_body};
 pub use stage::{DrillSettings, Drills};

@@ -2,7 +2,7 @@
 //! phase alone. So a step happens once, whoever is killed or late.
 
 use super::end::DrillEnd;
-use super::leaver;
+use super::leaver::{BY_THE_SERVICE, leaves_body};
 use super::stage::{Drills, StepEnd};
 use super::times;
 use crate::bindings::{ConfiguredBinding, Selector};
@@ -17,7 +17,6 @@ use crate::store::drills::{DrillPhase, RunningDrill, StepTimes, StoredDrill};
 use crate::store::ledger::{PrincipalHolder, UserLedger};
 use crate::store::resources::ResourceId;
 use crate::store::{StoreError, TableAnswer};
-use serde_json::json;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -137,8 +136,8 @@ impl Drills {
         let drill = &running.drill;
         let Some((_, group)) = self.binding().await? else { return Ok(Step::Failed(NO_BINDING)) };
         // The group too: a drill that cannot be played to its end makes nothing.
-        let taken = self.is_living::<UserId>(leaver::LEAVER_NAME).await?
-            || self.is_living::<GroupId>(leaver::GROUP_NAME).await?
+        let taken = self.is_living::<UserId>(BY_THE_SERVICE.leaver).await?
+            || self.is_living::<GroupId>(BY_THE_SERVICE.group).await?
             || self.has_living_group(&group).await?;
         if taken {
             return Ok(Step::Failed(NAME_TAKEN));
@@ -146,7 +145,7 @@ impl Drills {
         if self.store.holder(drill.principal).await? != PrincipalHolder::Free {
             return Ok(Step::Failed(PRINCIPAL_TAKEN));
         }
-        let Ok(input) = UserInput::parse(&leaver::user_body(drill.principal)) else {
+        let Ok(input) = UserInput::parse(&BY_THE_SERVICE.user_body(drill.principal)) else {
             return Ok(Step::Failed(REFUSED));
         };
         let caller = Self::caller(stored, DrillPhase::UserMade);
@@ -182,7 +181,7 @@ impl Drills {
         if self.has_living_group(&value).await? {
             return Ok(Step::Failed(NAME_TAKEN));
         }
-        let Ok(input) = GroupInput::parse(&leaver::group_body(&value, &drill.user.to_string())) else {
+        let Ok(input) = GroupInput::parse(&BY_THE_SERVICE.group_body(&value, &drill.user.to_string())) else {
             return Ok(Step::Failed(REFUSED));
         };
         let caller = Self::caller(stored, DrillPhase::GroupMade);
@@ -195,11 +194,7 @@ impl Drills {
         if !self.store.resource(user).await?.is_some_and(|user| user.resource.active()) {
             return Ok(Step::Failed(CHANGED_BY_OTHERS));
         }
-        let body = json!({
-            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
-            "Operations": [{ "op": "replace", "path": "active", "value": false }],
-        });
-        let Ok(patch) = PatchRequest::parse(ResourceType::User, &body) else {
+        let Ok(patch) = PatchRequest::parse(ResourceType::User, &leaves_body()) else {
             return Ok(Step::Failed(REFUSED));
         };
         let caller = Self::caller(stored, DrillPhase::Deactivated);
