@@ -1,12 +1,15 @@
 //! `drill`: a synthetic leaver comes and goes, by order or from outside; and how the drills of the past went.
 
+mod arguments;
 mod outside;
 mod words;
+
+pub use arguments::Arguments;
 
 use crate::app::OperatorAccess;
 use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::json_line::json_line;
-use crate::cli::operator::{OperatorArguments, OperatorError, run_command};
+use crate::cli::operator::{OperatorError, run_command};
 use crate::cli::order::{self, PlaceArguments};
 use crate::cli::progress::Progress;
 use crate::id::OpId;
@@ -22,37 +25,6 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_secs(45 * 60);
 /// How often it asks.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    /// Why. It is kept in the audit.
-    #[arg(long, value_name = "TEXT", required_unless_present_any = ["history", "scim"])]
-    because: Option<String>,
-    /// Who orders. [default: the name of the login on this machine]
-    #[arg(long, value_name = "NAME")]
-    who: Option<String>,
-    /// Do not wait until the drill is over.
-    #[arg(long)]
-    no_wait: bool,
-    /// List the last so many drills instead, and the green days.
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50", conflicts_with_all = ["because", "who", "no_wait"])]
-    history: Option<usize>,
-    /// Play the drill from outside instead, over SCIM at this address, as https://HOST/scim/v2, with the bearer token in the
-    /// environment variable DRILL_SCIM_TOKEN. That token is a full one: it can do what that of the identity provider can.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["because", "who", "no_wait", "history"])]
-    scim: Option<String>,
-    /// The object id of the leaver, for --scim. [default: DRILL_PRINCIPAL_ID]
-    #[arg(long, value_name = "ID", requires = "scim")]
-    principal: Option<String>,
-    /// The externalId of the group of the binding, for --scim.
-    #[arg(long, value_name = "TEXT", requires = "scim", default_value = "azure-backup-scim-drill")]
-    group: String,
-    /// One line of JSON per drill.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    operator: OperatorArguments,
-}
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.scim.is_some() {

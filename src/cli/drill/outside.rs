@@ -3,9 +3,10 @@
 //! The service takes it for ordinary provisioning: leaver and group carry no mark. Both are deleted at the end, however it went,
 //! and what an earlier run left is deleted first.
 
-use super::{Arguments, exit_code};
+use super::arguments::Arguments;
+use super::words::moment;
 use crate::app::{ScimClient, ScimClientError, ScimReply, SystemClock};
-use crate::audit::rfc3339;
+use crate::cli::exit::EXIT_FINDINGS;
 use crate::cli::json_line::json_line;
 use crate::cli::operator::OperatorError;
 use crate::cli::progress::Progress;
@@ -101,7 +102,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, OperatorError
         (Ok(()), Ok(())) => None,
     };
     outside.print(red.as_ref(), arguments.json)?;
-    Ok(exit_code(red.is_none()))
+    Ok(if red.is_none() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
 }
 
 impl Outside<'_> {
@@ -111,15 +112,15 @@ impl Outside<'_> {
         made.user = Some(created("user-made", self.scim.post("/Users", &user).await?)?);
         let id = made.user.clone().unwrap_or_default();
         let group = FROM_OUTSIDE.group_body(self.group, &id);
+        self.note("grant sent");
         made.group = Some(created("group-made", self.scim.post("/Groups", &group).await?)?);
-        self.note("granted received");
         let granted = self.until_held(&id).await?;
-        self.note("granted held");
+        self.note("grant held");
         self.until_azure("granted", &granted, true).await?;
+        self.note("revocation sent");
         fine("deactivated", &self.scim.patch(&format!("/Users/{id}"), &leaves_body()).await?)?;
-        self.note("revoked received");
         self.until_gone(&id).await?;
-        self.note("revoked gone");
+        self.note("revocation gone");
         self.until_azure("deactivated", &granted, false).await
     }
 
@@ -201,7 +202,7 @@ impl Outside<'_> {
             })
         })
         .await?;
-        self.note(if holds { "granted seen in Azure" } else { "revoked gone in Azure" });
+        self.note(if holds { "grant seen in Azure" } else { "revocation gone in Azure" });
         Ok(())
     }
 
@@ -246,7 +247,7 @@ impl Outside<'_> {
         let mut out = io::stdout().lock();
         let asked = self.azure.is_some();
         if json {
-            let times = self.times.iter().map(|(what, time)| json!({ "what": what, "time": rfc3339(*time) }));
+            let times = self.times.iter().map(|(what, time)| json!({ "what": what, "time": moment(*time) }));
             let line = json!({
                 "state": if red.is_none() { "green" } else { "red" },
                 "phase": red.map(|red| red.phase), "reason": red.map(|red| &red.reason),
@@ -260,7 +261,7 @@ impl Outside<'_> {
         );
         writeln!(out, "drill from outside: {how}")?;
         for (what, time) in &self.times {
-            writeln!(out, "  {}  {what}", rfc3339(*time))?;
+            writeln!(out, "  {}  {what}", moment(*time))?;
         }
         if !asked {
             writeln!(

@@ -2,9 +2,10 @@
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, CommitOutcome, SubjectId};
 use crate::id::{OpId, RequestId};
-use crate::ports::tables::{TRANSACTION_OPS_MAX, TableWrite};
+use crate::ports::tables::TRANSACTION_OPS_MAX;
 use crate::scim::{DroppedAttributes, Resource};
 use crate::service::reconcile_queue::inline::FollowUp;
+use crate::store::TableWrite;
 use crate::store::batch::WriteBatch;
 use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::resources::{ResourceId, StoredResource};

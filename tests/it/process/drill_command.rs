@@ -131,7 +131,7 @@ async fn a_drill_is_played_from_outside_over_scim_with_a_token_of_the_environmen
     let outside = ["--scim", url.as_str(), "--principal", LEAVER];
     let environment = [("DRILL_SCIM_TOKEN", token.as_str())];
     let text = desk.ends_with(&outside, &environment, 0);
-    for part in ["drill from outside: green", "granted seen in Azure", "revoked gone in Azure"] {
+    for part in ["drill from outside: green", "grant seen in Azure", "revocation gone in Azure"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains(&token), "{text}");
@@ -172,6 +172,31 @@ async fn a_drill_from_outside_touches_nothing_of_a_client_and_says_what_is_missi
     desk.ends_with(&clear, &environment, USAGE);
     let away = ["--scim", "http://127.0.0.1:9/scim/v2", "--principal", LEAVER];
     desk.ends_with(&away, &environment, DEPENDENCY);
+}
+
+#[test]
+fn packaging_adds_the_binding_of_drills_to_a_file_that_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bindings.json");
+    let retired = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/gone";
+    let text = json!({"version": 1, "retired": [retired], "bindings": []}).to_string();
+    std::fs::write(&file, &text).unwrap();
+    let stamp = |scope: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_azure-backup-scim"));
+        command.args(["config", "stamp", "--drill", scope, "--file"]).arg(&file).output().unwrap()
+    };
+    let read = || std::fs::read_to_string(&file).unwrap();
+    assert_eq!(stamp("nonsense").status.code(), Some(USAGE));
+    assert_eq!(read(), text);
+    assert!(stamp(SCOPE).status.success());
+    let with: Value = serde_json::from_str(&read()).unwrap();
+    assert_eq!(
+        (&with["bindings"][0]["name"], &with["bindings"][0]["scope"]),
+        (&json!("drill"), &json!(SCOPE))
+    );
+    assert_eq!(with["retired"][0], retired);
+    assert!(folder.path().join("bindings.stamp").exists());
+    assert_eq!(stamp(SCOPE).status.code(), Some(USAGE), "there is one already");
 }
 
 #[actix_web::test]
