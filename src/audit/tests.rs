@@ -50,7 +50,8 @@ fn bindings(names: &[&str]) -> Vec<BindingName> {
 
 /// A change of every kind, and more than one where the kind has more than one wording.
 fn changes() -> Vec<AuditEvent> {
-    [resources(), members(), effects(), waits(), settings(), orders(), breakers(), seen(), chain()].concat()
+    [resources(), members(), effects(), waits(), settings(), orders(), breakers(), seen(), chain(), drills()]
+        .concat()
 }
 
 fn resources() -> Vec<AuditEvent> {
@@ -261,6 +262,28 @@ fn chain() -> Vec<AuditEvent> {
     vec![
         AuditEvent::AuditExpired { through_head: 29, through_day: "2025-10-30".to_owned(), months: 13 },
         AuditEvent::StateRestored { exported: "2026-11-25T12:00:00Z".to_owned(), rows: 1234, hash },
+    ]
+}
+
+fn drills() -> Vec<AuditEvent> {
+    let ended = |failure: Option<(&str, &str)>, times: &[&str]| AuditEvent::DrillEnded {
+        drill: open(),
+        person: user(),
+        green: failure.is_none(),
+        phase: failure.map(|(phase, _)| phase.to_owned()),
+        reason: failure.map(|(_, reason)| reason.to_owned()),
+        times: texts(times),
+    };
+    vec![
+        AuditEvent::DrillBegan {
+            drill: open(),
+            person: user(),
+            group: group(0x22),
+            principal: principal(),
+            set_off: "timer".to_owned(),
+        },
+        ended(None, &["grant received 2026-11-25T12:00:00Z", "revocation seen 2026-11-25T12:00:01Z"]),
+        ended(Some(("deactivated", "scope-locked")), &[]),
     ]
 }
 

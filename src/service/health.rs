@@ -59,6 +59,8 @@ struct Held {
     throttled: BTreeMap<(String, CallKind), Known>,
     /// How long it may be that no drill was green.
     green_within: Option<Duration>,
+    /// Whether a drill runs, as it was last read: also where none is set any more.
+    drill_runs: bool,
 }
 
 /// The health of this process. Shared, and cheap to read.
@@ -297,9 +299,16 @@ impl HealthStatus {
         held.green_within = green_within;
     }
 
+    /// Whether a tick has to look at the drill.
+    pub(super) fn has_drill(&self) -> bool {
+        let held = self.held();
+        held.snapshot.drill.is_some() || held.drill_runs
+    }
+
     /// The drills, read at `now` by the table service's clock.
     pub(super) fn drill(&self, state: Option<&DrillState>, now: OffsetDateTime) {
         let mut held = self.held();
+        held.drill_runs = state.is_some_and(|state| state.running.is_some());
         let within = held.green_within;
         let (Some(drill), Some(state)) = (&mut held.snapshot.drill, state) else { return };
         let green = state.green.unwrap_or(state.since);

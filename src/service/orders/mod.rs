@@ -168,6 +168,7 @@ impl Orders {
         let ended = self.carry_out_all(&at_once, until).await;
         let settings = self.store.settings().await?;
         self.health.levers(&settings.levers);
+        self.health.drill(settings.drill.as_ref().map(|drill| &drill.state), self.store.clock.now());
         self.health.batches(&settings.batches);
         self.health.bindings_pending(settings.waiting());
         ended.map(|()| take_long)
