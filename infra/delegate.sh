@@ -25,6 +25,9 @@ environment=$(setting AZURE_ENV_NAME)
 wanted_log=${ACTIVITY_LOG_ALERT:-$(azd env get-value ACTIVITY_LOG_ALERT 2>/dev/null || echo false)}
 workspace=
 if [ "$wanted_log" = true ]; then workspace=$(setting WORKSPACE_ID); fi
+wanted_drill=${DRILL:-$(azd env get-value DRILL 2>/dev/null || echo false)}
+drill=
+if [ "$wanted_drill" = true ]; then drill=/subscriptions/$subscription/resourceGroups/rg-$environment-drill; fi
 # Azure allows 64 characters.
 name=$(printf 'delegation-%s' "$environment" | cut -c 1-64)
 
@@ -35,7 +38,7 @@ The service has no right to grant anything yet (DEPLOY_ROLE_DELEGATION is false)
 of bindings.json runs, in a checkout with this bindings.json:
 
   az deployment sub create --subscription $subscription --location $location --name $name \\
-    --template-file infra/delegation.bicep --parameters principalId=$principal${workspace:+ workspaceId=$workspace}
+    --template-file infra/delegation.bicep --parameters principalId=$principal${workspace:+ workspaceId=$workspace}${drill:+ drillScope=$drill}
 END
     exit 0
 fi
@@ -46,6 +49,6 @@ if ! command -v az >/dev/null 2>&1; then
 fi
 az deployment sub create --subscription "$subscription" --location "$location" --name "$name" \
     --template-file infra/delegation.bicep --parameters principalId="$principal" \
-    ${workspace:+workspaceId="$workspace"} \
+    ${workspace:+workspaceId="$workspace"} ${drill:+drillScope="$drill"} \
     --only-show-errors --output none
 echo "The service may hand out the roles that bindings.json binds, at its scopes and nowhere else."

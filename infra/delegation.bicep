@@ -18,6 +18,9 @@ param principalId string
 @description('The workspace of the service, where it watches who changes role assignments. Empty: it does not.')
 param workspaceId string = ''
 
+@description('The empty resource group of drills, where they are set. It is bound by the package alone (package.sh). Empty: there are no drills.')
+param drillScope string = ''
+
 // any(): the optional keys of the file may be absent.
 var file = any(loadJsonContent('../bindings.json'))
 var closed = loadJsonContent('backup-roles.json')
@@ -29,10 +32,16 @@ var noRole = '00000000-0000-0000-0000-000000000000'
 var noSubscription = '/subscriptions/00000000-0000-0000-0000-000000000000'
 
 // A scope is compared as the service compares it: without case, one trailing slash dropped.
-var bound = map(file.bindings, binding => {
+var inFile = map(file.bindings, binding => {
   scope: toLower(substring(binding.scope, 0, length(binding.scope) - (endsWith(binding.scope, '/') ? 1 : 0)))
   role: binding.role
 })
+var bound = union(inFile, empty(drillScope) ? [] : [
+  {
+    scope: toLower(drillScope)
+    role: 'Backup Reader'
+  }
+])
 var retired = map(file.?retired ?? [], scope => toLower(substring(scope, 0, length(scope) - (endsWith(scope, '/') ? 1 : 0))))
 var scopes = filter(union(map(bound, binding => binding.scope), retired), scope => !startsWith(scope, noSubscription))
 

@@ -3,7 +3,8 @@
 //
 // What the service may hand out, and where, is a deployment of its own (delegation.bicep). It has to be: `azd down`
 // deletes every resource group in which the deployment of this file made something, and a right at a vault stands in
-// the resource group of that vault. Nothing here may ever be deployed outside the resource group below.
+// the resource group of that vault. Nothing here may ever be deployed outside the resource group below. The resource
+// group of drills stays empty, so it may go with it.
 targetScope = 'subscription'
 
 @description('Short name of this installation. It names the resource group, and all other names are derived from it.')
@@ -163,6 +164,16 @@ param auditHeadsPolicy string = 'unlocked'
 @maxValue(146000)
 param auditHeadsDays int = 400
 
+@description('Whether drills are set: a managed identity without a right, an empty resource group, and the settings of the service.')
+@allowed([
+  'true'
+  'false'
+])
+param drill string = 'false'
+
+@description('Hours between two drills. Empty: they are only ordered.')
+param drillEveryHours string = ''
+
 var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
@@ -182,6 +193,23 @@ module identity 'app/identity.bicep' = {
     location: location
     tags: tags
   }
+}
+
+// The leaver of drills. It is never given anything but by the service, and nothing is ever in its resource group.
+module drillLeaver 'app/identity.bicep' = if (drill == 'true') {
+  name: 'drill-leaver'
+  scope: group
+  params: {
+    name: 'id-drill-${suffix}'
+    location: location
+    tags: tags
+  }
+}
+
+resource drillGroup 'Microsoft.Resources/resourceGroups@2025-04-01' = if (drill == 'true') {
+  name: 'rg-${environmentName}-drill'
+  location: location
+  tags: tags
 }
 
 module hostStorage 'app/host-storage.bicep' = {
@@ -271,6 +299,9 @@ module functionApp 'app/function-app.bicep' = {
     maximumInstanceCount: maximumInstanceCount
     instanceMemoryMB: instanceMemoryMB
     alwaysReadyInstances: alwaysReadyInstances
+    drillPrincipalId: drill == 'true' ? drillLeaver!.outputs.principalId : ''
+    drillEveryHours: drill == 'true' ? drillEveryHours : ''
+    hasDrill: drill == 'true'
   }
 }
 
@@ -325,5 +356,7 @@ output AUDIT_HEADS_DAYS int = auditHeadsDays
 output SERVICE_CLIENT_ID string = identity.outputs.clientId
 @description('For delegation.bicep, where the activity log is watched.')
 output WORKSPACE_ID string = monitoring.outputs.workspaceId
+@description('The leaver of drills, for `drill --scim`. Empty: there are no drills.')
+output DRILL_PRINCIPAL_ID string = drill == 'true' ? drillLeaver!.outputs.principalId : ''
 @description('For delegation.bicep.')
 output SERVICE_PRINCIPAL_ID string = identity.outputs.principalId

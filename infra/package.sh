@@ -143,7 +143,23 @@ config() {
     fi
 }
 config check "$stage/bindings.json" || fail "bindings.json is not in order"
-config stamp --file "$stage/bindings.json" --out "$stage/bindings.stamp" || fail "bindings.json was not stamped"
+# Drills go through a binding of their own, at the resource group that main.bicep makes for them.
+setting() {
+    eval "value=\${$1:-}"
+    [ -n "$value" ] || value=$(azd env get-value "$1" 2>/dev/null) || value=
+    printf '%s' "$value"
+}
+if [ "$(setting DRILL)" = true ]; then
+    subscription=$(setting AZURE_SUBSCRIPTION_ID)
+    environment=$(setting AZURE_ENV_NAME)
+    [ -n "$subscription" ] && [ -n "$environment" ] ||
+        fail "DRILL is true, and AZURE_SUBSCRIPTION_ID or AZURE_ENV_NAME is not known"
+    config stamp --file "$stage/bindings.json" --out "$stage/bindings.stamp" \
+        --drill "/subscriptions/$subscription/resourceGroups/rg-$environment-drill" ||
+        fail "the binding of drills was not added"
+else
+    config stamp --file "$stage/bindings.json" --out "$stage/bindings.stamp" || fail "bindings.json was not stamped"
+fi
 [ -s "$stage/bindings.stamp" ] || fail "bindings.stamp is empty"
 chmod 644 "$stage/bindings.stamp"
 

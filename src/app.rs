@@ -25,6 +25,7 @@ use crate::ports::role_assignments::RoleAssignments;
 use crate::ports::tables::TableOps;
 use crate::service::audit::seal::{AuditKeeping, AuditSealer};
 use crate::service::bindings::active::ActiveBindings;
+use crate::service::drill::{DrillSettings, Drills};
 use crate::service::health::HealthStatus;
 use crate::service::orders::Orders;
 use crate::service::provisioning::Provisioning;
@@ -52,6 +53,7 @@ pub use crate::adapters::clock::SystemClock;
 pub use crate::adapters::control_client::{ControlClient, ControlClientError};
 pub use crate::adapters::folder_archive::FolderArchive;
 pub use crate::adapters::ids::RandomIds;
+pub use crate::adapters::scim_client::{ScimClient, ScimClientError, ScimReply};
 pub use crate::adapters::tables::{
     AzureTables, ConnectionString, ConnectionStringError, TablesAccount, TablesClientError,
 };
@@ -92,6 +94,8 @@ pub struct ServiceDeps {
     pub inline: InlineLimits,
     pub tick: TickLimits,
     pub audit: AuditKeeping,
+    /// Drills, where they are set.
+    pub drill: Option<DrillSettings>,
 }
 
 /// A service, ready to be served.
@@ -186,6 +190,15 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         active_bindings.clone(),
         parts.assignments.clone(),
         health.clone(),
+    )
+    .with_drill(parts.drill);
+    let drills = Drills::new(
+        provisioning.clone(),
+        active_bindings.clone(),
+        parts.assignments.clone(),
+        health.clone(),
+        parts.drill,
+        parts.tick.overdue_after,
     );
     let gate = Arc::new(StateGate::new(store.clone(), health.clone(), parts.instance.is_some()));
     let sealer = AuditSealer::new(store.clone(), parts.audit, health.clone());
@@ -195,7 +208,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         active_bindings.clone(),
         health.clone(),
         AzureEnds { assignments: parts.assignments, reader: parts.access },
-        TickStages { gate: gate.clone(), orders, sealer },
+        TickStages { gate: gate.clone(), orders, sealer, drills },
         parts.tick,
     ));
     BackupScim {

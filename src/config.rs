@@ -4,6 +4,7 @@
 
 mod arguments;
 mod audit;
+pub mod drill;
 mod installation;
 
 pub use arguments::{name_vault, point_at};
@@ -13,7 +14,7 @@ use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
 use crate::id::{InstanceId, PrincipalId};
-use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
+use crate::service::drill::DrillSettings;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,8 +37,6 @@ const ARM_ENDPOINT: &str = "https://management.azure.com";
 const GRAPH_ENDPOINT: &str = "https://graph.microsoft.com";
 /// The bindings, below the folder of `host.json`.
 const BINDINGS_FILE: &str = "bindings.json";
-/// The setting may not exceed a day: such a revocation is never normal.
-const OVERDUE_MINUTES_MAX: u64 = 1440;
 /// Characters of a tenant.
 const TENANT_CHARS_MAX: usize = 36;
 
@@ -64,6 +63,7 @@ pub struct Config {
     /// A revocation that waits for longer is overdue, and degrades the health check.
     pub revocation_overdue: Duration,
     pub audit: AuditConfig,
+    pub drill: Option<DrillSettings>,
 }
 
 /// The settings of an operator's command: where the state is, and with which identity it is read.
@@ -267,6 +267,7 @@ impl Reader<'_> {
         let audit = self.audit();
         let instance = installation::instance_id(|name| self.get(name));
         let instance = self.take(instance);
+        let drill = self.drill();
         let config = Config {
             handler_port: handler_port?,
             public_origin: public_origin?,
@@ -281,6 +282,7 @@ impl Reader<'_> {
             revocation_overdue: revocation_overdue?,
             audit: audit?,
             instance: instance?,
+            drill: drill?,
         };
         self.check_static_token(&config);
         Some(config)
@@ -422,15 +424,6 @@ impl Reader<'_> {
             return self.mistake("KEY_VAULT_URL", what);
         }
         Some(vault)
-    }
-
-    fn revocation_overdue(&mut self) -> Option<Duration> {
-        const VARIABLE: &str = "REVOCATION_OVERDUE_MINUTES";
-        match self.get(VARIABLE).map(str::parse::<u64>) {
-            None => Some(OVERDUE_AFTER),
-            Some(Ok(minutes @ 1..=OVERDUE_MINUTES_MAX)) => Some(Duration::from_secs(minutes * 60)),
-            Some(_) => self.mistake(VARIABLE, "must be 1 to 1440 minutes, as 15"),
-        }
     }
 
     /// Named by a word. The default depends on the environment: an app in Azure has an identity endpoint.

@@ -154,6 +154,12 @@ events! {
     StepAnswered => "step-answered", INFO, "the-workbook";
     /// A grant or a revocation of a person waits, for another reason than before, or no longer.
     WaitChanged => "wait-changed", INFO, "the-workbook";
+    /// A drill was red: the synthetic leaver was not granted, revoked and gone as it should.
+    DrillRed => "drill-red", ERROR, "drills";
+    /// Drills are set, and none was green for too long.
+    DrillLate => "drill-late", ERROR, "drills";
+    /// A drill was green. It has the times of its grant and of its revocation.
+    DrillGreen => "drill-green", INFO, "drills";
     /// A sweep compared Azure with the ledger: scopes and differences.
     SweepDone => "sweep-done", INFO, "the-workbook";
 }

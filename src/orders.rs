@@ -85,6 +85,8 @@ pub enum OrderVerb {
         batch: OpId,
         people: String,
     },
+    /// A synthetic leaver comes and goes.
+    Drill,
 }
 
 /// An order that cannot be understood.
@@ -129,13 +131,14 @@ impl OrderVerb {
             Self::Apply { .. } => "apply",
             Self::ReleaseBatch { .. } => "release-batch",
             Self::RejectBatch { .. } => "reject-batch",
+            Self::Drill => "drill",
         }
     }
 
     /// What it is about, as it is stored: one text, or two with a space between.
     pub fn target(&self) -> String {
         match self {
-            Self::Pause | Self::Resume | Self::RecoverBegin => String::new(),
+            Self::Pause | Self::Resume | Self::Drill | Self::RecoverBegin => String::new(),
             Self::Revoke { principal } | Self::Lift { principal } => principal.to_string(),
             Self::Repin { binding, group } => format!("{group} {binding}"),
             Self::AcceptIdentity { user, principal } => format!("{user} {principal}"),
@@ -155,6 +158,7 @@ impl OrderVerb {
             "pause" => ("pause", target.is_empty().then_some(Self::Pause)),
             "resume" => ("resume", target.is_empty().then_some(Self::Resume)),
             "recover-begin" => ("recover-begin", target.is_empty().then_some(Self::RecoverBegin)),
+            "drill" => ("drill", target.is_empty().then_some(Self::Drill)),
             "revoke" => ("revoke", principal(target).map(|principal| Self::Revoke { principal })),
             "lift" => ("lift", principal(target).map(|principal| Self::Lift { principal })),
             "repin" => ("repin", pair().and_then(|(group, binding)| repin(group, binding))),
@@ -289,6 +293,7 @@ mod tests {
             OrderVerb::Apply { hash: "ab".repeat(32) },
             OrderVerb::ReleaseBatch { batch, people: "cd".repeat(8) },
             OrderVerb::RejectBatch { batch, people: "cd".repeat(8) },
+            OrderVerb::Drill,
         ]
     }
 

@@ -115,6 +115,7 @@ fn service() -> BackupScim {
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: Duration::from_secs(900) },
         audit: AuditKeeping::default(),
+        drill: None,
     })
 }
 

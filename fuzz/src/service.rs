@@ -129,6 +129,7 @@ pub fn on(tables: Arc<dyn TableOps>, ids: Arc<dyn IdSource>) -> BackupScim {
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: Duration::from_secs(900) },
         audit: AuditKeeping::default(),
+        drill: None,
     })
 }
 

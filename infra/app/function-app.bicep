@@ -29,6 +29,11 @@ param maximumInstanceCount int
 param instanceMemoryMB int
 param alwaysReadyInstances int
 
+@description('The leaver of drills, where they are set, and the hours between two.')
+param hasDrill bool
+param drillPrincipalId string
+param drillEveryHours string
+
 resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
   name: applicationInsightsName
 }
@@ -125,6 +130,10 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     SCIM_ANNOUNCE_CURSORS: announceCursors
   }, empty(publicBaseUrl) ? {} : {
     PUBLIC_BASE_URL: publicBaseUrl
+  }, hasDrill ? {
+    DRILL_PRINCIPAL_ID: drillPrincipalId
+  } : {}, empty(drillEveryHours) ? {} : {
+    DRILL_EVERY_HOURS: drillEveryHours
   })
 }
 

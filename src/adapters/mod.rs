@@ -17,6 +17,7 @@ pub mod ids;
 pub(crate) mod key_vault;
 pub mod loopback;
 mod rest;
+pub mod scim_client;
 mod server_certificate;
 pub mod tables;
 mod unreachable;

@@ -297,6 +297,32 @@ audit_kinds! {
         principal: PrincipalId = "principal",
     } => setting("pin of user {person}", "", "{principal}");
 
+    /// A drill began. The person and the group are of the drill alone: reports leave them out.
+    DrillBegan = "drill-began" {
+        drill: OpId = "drill",
+        person: UserId = "person",
+        group: GroupId = "group",
+        principal: PrincipalId = "principal",
+        /// `timer`, or the id of the order.
+        set_off: String = "setOff",
+    } => sentence(format!("drill {drill} with {person}, set off by {set_off}"));
+
+    /// A drill ended.
+    DrillEnded = "drill-ended" {
+        drill: OpId = "drill",
+        person: UserId = "person",
+        green: bool = "green",
+        /// Where a red one stopped.
+        phase: Option<String> = "phase",
+        /// Why: a reason code, or a word of the drill.
+        reason: Option<String> = "reason",
+        /// Each as `grant received TIME` or `revocation confirmed TIME`.
+        times: Vec<String> = "times",
+    } => sentence({
+        let how = if green { "green".to_owned() } else { format!("red in phase {phase}: {reason}") };
+        format!("drill {drill}: {how}{}", times.after("; "))
+    });
+
     /// An operator's order was carried out.
     OrderCarriedOut = "order-carried-out" {
         order: OpId = "order",

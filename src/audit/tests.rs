@@ -50,7 +50,8 @@ fn bindings(names: &[&str]) -> Vec<BindingName> {
 
 /// A change of every kind, and more than one where the kind has more than one wording.
 fn changes() -> Vec<AuditEvent> {
-    [resources(), members(), effects(), waits(), settings(), orders(), breakers(), seen(), chain()].concat()
+    [resources(), members(), effects(), waits(), settings(), orders(), breakers(), seen(), chain(), drills()]
+        .concat()
 }
 
 fn resources() -> Vec<AuditEvent> {
@@ -269,6 +270,28 @@ fn chain() -> Vec<AuditEvent> {
             scope: Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001").unwrap(),
             assignment: assignment(0x44),
         },
+    ]
+}
+
+fn drills() -> Vec<AuditEvent> {
+    let ended = |failure: Option<(&str, &str)>, times: &[&str]| AuditEvent::DrillEnded {
+        drill: open(),
+        person: user(),
+        green: failure.is_none(),
+        phase: failure.map(|(phase, _)| phase.to_owned()),
+        reason: failure.map(|(_, reason)| reason.to_owned()),
+        times: texts(times),
+    };
+    vec![
+        AuditEvent::DrillBegan {
+            drill: open(),
+            person: user(),
+            group: group(0x22),
+            principal: principal(),
+            set_off: "timer".to_owned(),
+        },
+        ended(None, &["grant received 2026-11-25T12:00:00Z", "revocation seen 2026-11-25T12:00:01Z"]),
+        ended(Some(("deactivated", "scope-locked")), &[]),
     ]
 }
 

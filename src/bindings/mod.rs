@@ -4,6 +4,7 @@
 //! Schema that [`Bindings::json_schema`] generates is published as `bindings.schema.json`, for editors.
 //! What a binding gives to whom is not decided here.
 
+mod drill;
 mod fields;
 mod file;
 mod json;
@@ -14,6 +15,7 @@ mod position;
 mod schema;
 mod walk;
 
+pub use drill::{DRILL_GROUP, with_drill};
 pub use file::read;
 pub use mistake::{BindingsError, BindingsMistake};
 pub use model::{

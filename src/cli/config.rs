@@ -30,6 +30,9 @@ enum Command {
         /// Where the stamp goes; without it, beside the file as NAME.stamp.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Add the binding `drill` to the file before, at this empty resource group.
+        #[arg(long, value_name = "SCOPE")]
+        drill: Option<String>,
     },
     /// Print the JSON Schema of bindings.json.
     Schema,
@@ -51,7 +54,7 @@ enum CommandError {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.command {
         Command::Check(arguments) => return check::run(arguments),
-        Command::Stamp { file, out } => stamp(file, out.as_deref()),
+        Command::Stamp { file, out, drill } => stamp(file, out.as_deref(), drill.as_deref()),
         Command::Schema => schema(),
     };
     match done {
@@ -65,8 +68,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// Only a file that the service would take is stamped.
 #[expect(clippy::print_stdout, reason = "the result of the command")]
-fn stamp(file: &Path, out: Option<&Path>) -> Result<(), CommandError> {
+fn stamp(file: &Path, out: Option<&Path>, drill: Option<&str>) -> Result<(), CommandError> {
     read(file)?;
+    if let Some(scope) = drill {
+        add_drill(file, scope)?;
+    }
     let stamp = id::format_stamp(SystemClock::new().now());
     let out = out.map_or_else(|| file.with_extension("stamp"), Path::to_path_buf);
     if is_same_file(file, &out) {
@@ -76,6 +82,15 @@ fn stamp(file: &Path, out: Option<&Path>) -> Result<(), CommandError> {
         .map_err(|source| CommandError::Write { path: out.clone(), source })?;
     println!("{}: {stamp}", out.display());
     Ok(())
+}
+
+/// Writes the file with the binding of drills. One of that name that is there already is a mistake.
+fn add_drill(file: &Path, scope: &str) -> Result<(), CommandError> {
+    let path = || file.to_path_buf();
+    let bytes = bindings::read(file).map_err(|source| CommandError::Read { path: path(), source })?;
+    let bytes = bindings::with_drill(&bytes, scope);
+    Bindings::parse(&bytes).map_err(|source| CommandError::Bindings { path: path(), source })?;
+    std::fs::write(file, &bytes).map_err(|source| CommandError::Write { path: path(), source })
 }
 
 /// Whether both paths lead to one file that is there.

@@ -5,6 +5,7 @@ mod breaker;
 mod config;
 mod counted;
 mod doctor;
+mod drill;
 mod exit;
 mod explain;
 mod groups;
@@ -85,6 +86,10 @@ enum Command {
     State(state::Arguments),
     /// Make, list and revoke the bearer tokens of the identity providers, in the vault.
     Token(token::Arguments),
+    /// Let a synthetic leaver be granted a role, revoked and removed, and say whether Azure followed, and how fast.
+    ///
+    /// By an order, which the next tick carries out; or from outside, over SCIM. Or list the drills of the past.
+    Drill(drill::Arguments),
     /// List what operators ordered, and what became of it.
     Orders(orders::Arguments),
     /// List what the breakers hold, show a batch, release or reject it.
@@ -150,6 +155,7 @@ pub fn run() -> ExitCode {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::State(arguments) => state::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
         Command::Breaker(arguments) => breaker::run(&arguments),
         Command::Pause(arguments) => order::pause(&arguments),

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "local")]
 use crate::app::ControlClientError;
-use crate::app::{self, ConnectError, OperatorAccess};
+use crate::app::{self, ConnectError, OperatorAccess, ScimClientError};
 use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::cli::suggest::people_like;
 use crate::config::{self, ConfigError, HeadsContainer, OperatorConfig};
@@ -66,6 +66,8 @@ pub(super) enum OperatorError {
     Place(#[source] StoreError),
     #[error("the active bindings cannot be read: a later release stored them, or their rows are damaged")]
     Bindings,
+    #[error("the drill from outside cannot be played")]
+    Scim(#[source] ScimClientError),
     #[error("the vault did not do it")]
     Vault(#[source] SecretError),
     #[error(
@@ -118,6 +120,7 @@ fn exit_code(error: &OperatorError) -> u8 {
         | OperatorError::Config(_)
         | OperatorError::Setting(_)
         | OperatorError::Connect(_)
+        | OperatorError::Scim(ScimClientError::Address { .. })
         | OperatorError::Usage(_)
         | OperatorError::NoPerson(_) => EXIT_USAGE,
         OperatorError::Restore(RestoreError::Store(_)) => EXIT_DEPENDENCY,

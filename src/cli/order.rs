@@ -232,11 +232,9 @@ pub(super) fn place(
 ) -> ExitCode {
     run_command(async {
         let access = arguments.operator.access()?;
-        let who = arguments.who.clone().or_else(config::login_name).unwrap_or_default();
         let mut placed = Vec::new();
         for verb in verbs(&access).await? {
-            let order = Order::new(access.store.ids.op(), &who, &arguments.because, verb)
-                .map_err(|error| OperatorError::Usage(error.to_string()))?;
+            let order = ordered(&access, arguments, verb)?;
             access.orders.place(&order).await.map_err(OperatorError::Place)?;
             placed.push(order);
         }
@@ -253,6 +251,43 @@ pub(super) fn place(
         }
         Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
     })
+}
+
+impl PlaceArguments {
+    pub(super) fn of(
+        because: String,
+        who: Option<String>,
+        no_wait: bool,
+        json: bool,
+        operator: OperatorArguments,
+    ) -> Self {
+        Self { because, who, no_wait, json, operator }
+    }
+}
+
+/// Places one order and waits for its outcome, which is printed where it is not carried out; `None` where it is not known.
+pub(super) async fn place_one(
+    access: &OperatorAccess,
+    arguments: &PlaceArguments,
+    verb: OrderVerb,
+) -> Result<Option<OrderOutcome>, OperatorError> {
+    let order = ordered(access, arguments, verb)?;
+    access.orders.place(&order).await.map_err(OperatorError::Place)?;
+    let outcome = if arguments.no_wait { None } else { wait_for(access, &order).await? };
+    if outcome.as_ref().is_none_or(|outcome| outcome.is_refused) {
+        print(&order, &[], outcome.as_ref(), arguments)?;
+    }
+    Ok(outcome)
+}
+
+fn ordered(
+    access: &OperatorAccess,
+    arguments: &PlaceArguments,
+    verb: OrderVerb,
+) -> Result<Order, OperatorError> {
+    let who = arguments.who.clone().or_else(config::login_name).unwrap_or_default();
+    Order::new(access.store.ids.op(), &who, &arguments.because, verb)
+        .map_err(|error| OperatorError::Usage(error.to_string()))
 }
 
 /// The outcome of an order; `None` where no tick carried it out in time.

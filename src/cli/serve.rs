@@ -134,6 +134,7 @@ impl Ready {
             inline: InlineLimits::default(),
             tick: TickLimits { deadline: TICK_DEADLINE, overdue_after: config.revocation_overdue },
             audit: AuditKeeping { archive: ends.heads, retention_months: config.audit.retention_months },
+            drill: config.drill,
         })
         .announcing_cursors(config.announce_cursors);
         let bundled = BundledBindings::new(service.store.clone(), service.active_bindings.clone());

@@ -14,10 +14,12 @@ mod table_service;
 use crate::app::{self, DEGRADED, FolderArchive, HealthProbe, RandomIds, ServiceDeps, SystemClock, inspect};
 use crate::bindings::{self, Bindings, BindingsError};
 use crate::engine::{EngineError, TableEngine};
+use crate::id::PrincipalId;
 use crate::ports::clock::Clock;
 use crate::ports::tables::TableOps;
 use crate::service::audit::seal::AuditKeeping;
 use crate::service::bindings::active::ActivateError;
+use crate::service::drill::DrillSettings;
 use crate::service::reconcile::EffectLimits;
 use crate::service::reconcile_queue::inline::InlineLimits;
 use crate::service::reconcile_queue::overdue::OVERDUE_AFTER;
@@ -41,12 +43,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 pub use table_service::TableServiceError;
+use uuid::uuid;
 
 /// The bindings of a first run.
 const EXAMPLE: &[u8] = include_bytes!("bindings.json");
 
 /// The simulated Azure accepts any token.
 const AZURE_TOKEN: &str = "simulated";
+
+/// The leaver of a drill, which the simulated Azure takes for one of its directory.
+const DRILL_PRINCIPAL: PrincipalId = PrincipalId::new(uuid!("d0000000-0000-4000-8000-000000000001"));
 
 /// How often `local` ticks.
 const TICK_EVERY: Duration = Duration::from_secs(5);
@@ -188,6 +194,12 @@ async fn start(
         ..simulator::SimulatorOptions::default()
     })
     .map_err(LocalError::Simulator)?;
+    let leaver = simulator::DirectoryPrincipal::new(
+        DRILL_PRINCIPAL.uuid(),
+        simulator::PrincipalType::ServicePrincipal,
+    );
+    let added = simulator.handle().add_principal(leaver);
+    added.map_err(|error| LocalError::Simulator(io::Error::other(error)))?;
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(simulator.handle(), SystemClock::new()));
     let token = SecretString::from(AZURE_TOKEN);
     let arm = app::arm(&simulator.arm_url(), token, clock.clone())
@@ -221,6 +233,7 @@ async fn start(
             archive: Some(Arc::new(FolderArchive::new(state.heads_folder()))),
             ..AuditKeeping::default()
         },
+        drill: Some(DrillSettings { principal: DRILL_PRINCIPAL, every: None }),
     })
     .announcing_cursors(options.announce_cursors);
     // The slot is new, so it is empty.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The name of the binding that drills go through.
+pub const DRILL_BINDING: &str = "drill";
+
 /// The name of a binding in `bindings.json`: 1 to 64 of `[a-z0-9-]`, unique in the file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BindingName(String);
@@ -12,6 +15,11 @@ impl BindingName {
         let fits = (1..=64).contains(&text.len());
         let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         (fits && plain).then(|| Self(text.to_owned()))
+    }
+
+    /// Whether it is the binding that drills go through: its group exists only while one runs.
+    pub fn is_drill(&self) -> bool {
+        self.0 == DRILL_BINDING
     }
 
     /// The name as text.

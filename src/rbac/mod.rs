@@ -14,7 +14,7 @@ pub mod scope;
 pub mod verbs;
 
 pub use assignment::{AssignmentName, PrincipalType, RoleAssignment};
-pub use binding::{BindingKind, BindingName};
+pub use binding::{BindingKind, BindingName, DRILL_BINDING};
 pub use reason::{GrantState, ReasonCode};
 pub use role::BackupRole;
 pub use scope::Scope;

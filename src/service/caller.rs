@@ -2,6 +2,7 @@
 
 use crate::audit::{ChangeCause, ChangeOrigin};
 use crate::id::{OpId, RequestId};
+use crate::store::TableWrite;
 use std::time::Duration;
 
 /// The holder of a bearer token.
@@ -15,11 +16,18 @@ pub struct ScimCaller {
     pub(in crate::service) operation: Option<usize>,
     /// Until when the bulk request is worked on that an operation belongs to, on the monotonic clock.
     bulk_deadline: Option<Duration>,
+    /// Committed with each write of this caller, or nothing is.
+    pub(in crate::service) fence: Option<TableWrite>,
 }
 
 impl ScimCaller {
     pub fn new(token_label: String) -> Self {
-        Self { token_label, request: None, operation: None, bulk_deadline: None }
+        Self { token_label, request: None, operation: None, bulk_deadline: None, fence: None }
+    }
+
+    /// The same caller, who changes nothing without this write.
+    pub(in crate::service) fn fenced(self, fence: TableWrite) -> Self {
+        Self { fence: Some(fence), ..self }
     }
 
     /// The same caller, in the request of that id.

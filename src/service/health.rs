@@ -3,7 +3,7 @@
 
 mod snapshot;
 
-pub use snapshot::{AuditHealth, BindingsHealth, HealthSnapshot, PausedSince};
+pub use snapshot::{AuditHealth, BindingsHealth, DrillHealth, HealthSnapshot, PausedSince};
 
 use crate::events::log_event;
 use crate::id::{OpId, UserId};
@@ -12,6 +12,7 @@ use crate::ports::connectivity::{Connectivity, Dependency, KNOWN_FOR, Unreachabl
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::audit_chain::ChainState;
 use crate::store::batches::Batches;
+use crate::store::drills::DrillState;
 use crate::store::levers::{Levers, SetLever};
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{StoredOverdue, StoredUnreachable};
@@ -57,6 +58,10 @@ struct Held {
     /// When it was first seen that no count was ever written.
     never_counted: Option<OffsetDateTime>,
     throttled: BTreeMap<(String, CallKind), Known>,
+    /// How long it may be that no drill was green.
+    green_within: Option<Duration>,
+    /// Whether a drill runs, as it was last read: also where none is set any more.
+    drill_runs: bool,
 }
 
 /// The health of this process. Shared, and cheap to read.
@@ -286,6 +291,34 @@ impl HealthStatus {
     /// The audit cannot be sealed, and waiting does not help.
     pub(super) fn audit_failing(&self) {
         self.held().snapshot.audit.is_failing = true;
+    }
+
+    /// Whether drills are set, and how long it may be that none was green.
+    pub(super) fn drills_set(&self, are_set: bool, green_within: Option<Duration>) {
+        let mut held = self.held();
+        held.snapshot.drill = are_set.then(DrillHealth::default);
+        held.green_within = green_within;
+    }
+
+    /// Whether a tick has to look at the drill.
+    pub(super) fn has_drill(&self) -> bool {
+        let held = self.held();
+        held.snapshot.drill.is_some() || held.drill_runs
+    }
+
+    /// The drills, read at `now` by the table service's clock.
+    pub(super) fn drill(&self, state: Option<&DrillState>, now: OffsetDateTime) {
+        let mut held = self.held();
+        held.drill_runs = state.is_some_and(|state| state.running.is_some());
+        let within = held.green_within;
+        let (Some(drill), Some(state)) = (&mut held.snapshot.drill, state) else { return };
+        let green = state.green.unwrap_or(state.since);
+        *drill = DrillHealth {
+            running: state.running.is_some(),
+            green: state.green,
+            red: state.red.as_ref().map(|(_, failure)| failure.reason.clone()),
+            is_late: within.is_some_and(|within| green + within < now),
+        };
     }
 
     /// Whether the table of orders cannot be read.

@@ -7,6 +7,7 @@ pub mod breakers;
 mod caller;
 mod deferred;
 pub(crate) mod drift;
+pub mod drill;
 mod effective_groups;
 mod error;
 pub mod health;

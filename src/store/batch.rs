@@ -27,6 +27,8 @@ pub enum BatchPart {
     Job,
     /// Names and addresses for audit output.
     Names,
+    /// What a change must not come later than: it is of another row, and nothing is read again where it fails.
+    Fence,
 }
 
 /// Writes in the order they are sent. The first one that fails is reported.

@@ -59,6 +59,9 @@ pub const LOGGED_REQUESTS: &str = "r:";
 /// What the keys of all numbers of refused requests begin with. They are in the same table.
 pub const REFUSAL_COUNTS: &str = "n:";
 
+/// What the keys of the results of drills begin with.
+pub const DRILL_RESULTS: &str = "dr:";
+
 /// What the name of a batch begins with, among the settings.
 pub const BATCH: &str = "batch:";
 
@@ -258,6 +261,10 @@ pub fn late_record(op: &str) -> String {
 /// What became of an order.
 pub fn order(op: OpId) -> String {
     format!("o:{op}")
+}
+/// The result of a drill.
+pub fn drill_result(drill: OpId) -> String {
+    format!("{DRILL_RESULTS}{drill}")
 }
 /// A change larger than one transaction.
 pub fn job(op: OpId) -> String {

@@ -6,6 +6,7 @@ pub mod batches;
 pub mod codec;
 pub(crate) mod counters;
 pub mod cursor_key;
+pub mod drills;
 mod error;
 pub mod foreign_access;
 pub mod groups;

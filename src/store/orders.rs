@@ -51,7 +51,8 @@ impl PlacedOrder {
                 | OrderVerb::Lift { .. }
                 | OrderVerb::Repin { .. }
                 | OrderVerb::AcceptIdentity { .. }
-                | OrderVerb::RetryPerson { .. } => false,
+                | OrderVerb::RetryPerson { .. }
+                | OrderVerb::Drill => false,
             },
             Err(_) => false,
         }

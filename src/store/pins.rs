@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Pins of one group that are read: three attributes, and what they were before.
 const PINS_OF_GROUP_MAX: usize = 1000;
+/// Leads of one group that one transaction removes.
+const LEADS_FORGOTTEN_MAX: usize = 20;
 
 /// What a selector's pin is found by: attribute and compared value. Two spellings of one value are one key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +90,14 @@ impl StateStore {
             }
         }
         Ok(pins)
+    }
+
+    /// The writes that remove the `bg:` rows of a group that is gone: they lead nowhere.
+    pub async fn forget_leads(&self, group: GroupId) -> Result<Vec<TableWrite>, StoreError> {
+        let (from, to) = keys::range_of(&keys::selectors_prefix(group));
+        let rows = self.rows_between(from, to, LEADS_FORGOTTEN_MAX).await?;
+        let delete = |row: TableRow| TableWrite::Delete { key: row.key, condition: EtagMatch::Any };
+        Ok(rows.into_iter().map(delete).collect())
     }
 
     /// The groups whose `bg:` rows lead to one of these selectors, read as one range.

@@ -40,9 +40,10 @@ pub struct UnmatchedBinding {
     pub reason: Option<ReasonCode>,
 }
 
-/// Reads the groups, and what the selectors of these bindings mean.
+/// Reads the groups, and what the selectors of these bindings mean. What is of drills is left out.
 pub async fn overview(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<GroupOverview, StoreError> {
     let (selected, nesting) = preview::selected_groups(store, snapshot).await?;
+    let of_drill = store.drill_marks().await?.group;
     let mut overview = GroupOverview::default();
     let mut meant: BTreeMap<GroupId, Vec<(BindingName, Option<ReasonCode>)>> = BTreeMap::new();
     if let ActiveSnapshot::Known(snapshot) = snapshot {
@@ -51,7 +52,7 @@ pub async fn overview(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<G
             for group in selected.groups() {
                 meant.entry(*group).or_default().push((binding.name.clone(), selected.reason()));
             }
-            if selected.groups().is_empty() {
+            if selected.groups().is_empty() && !binding.name.is_drill() {
                 overview.without_group.push(UnmatchedBinding {
                     binding: binding.name.clone(),
                     attribute: binding.selector.attribute(),
@@ -64,7 +65,7 @@ pub async fn overview(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<G
     let mut carriers: BTreeMap<String, usize> = BTreeMap::new();
     let mut groups = store.groups();
     while let Some(page) = groups.next().await? {
-        for group in page {
+        for group in page.into_iter().filter(|group| Some(group.id) != of_drill) {
             let text = |name: &str| group.resource.as_ref()?.text(name).map(str::to_owned);
             let (display_name, external_id) = (text("displayName"), text("externalId"));
             if let Some(value) = &external_id {

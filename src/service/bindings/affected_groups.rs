@@ -63,7 +63,7 @@ pub async fn groups_matching_pins_of(
 }
 
 /// The bindings whose selector matches no living group: neither the one that it is pinned to nor another that carries the
-/// value. A pin that cannot be read is another finding.
+/// value. A pin that cannot be read is another finding. The group of drills exists only while one runs.
 pub async fn without_group(
     store: &StateStore,
     snapshot: &BindingsSnapshot,
@@ -76,7 +76,7 @@ pub async fn without_group(
     let with_group: BTreeMap<&SelectorKey, bool> = join_reads(reads).await?.into_iter().collect();
     let mut groupless = CountedNames::default();
     for (key, binding) in snapshot.by_selector_key() {
-        if with_group.get(key) == Some(&false) {
+        if with_group.get(key) == Some(&false) && !binding.name.is_drill() {
             groupless.add(&binding.name);
         }
     }

@@ -80,6 +80,31 @@ impl AuditHealth {
     }
 }
 
+/// How the drills went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DrillHealth {
+    pub running: bool,
+    /// When the last green one ended.
+    pub green: Option<OffsetDateTime>,
+    /// Why the last one was red, if it was.
+    pub red: Option<String>,
+    /// None was green for too long.
+    pub is_late: bool,
+}
+
+impl DrillHealth {
+    fn is_finding(&self) -> bool {
+        self.red.is_some() || self.is_late
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "running": self.running, "green": self.green.map(crate::audit::rfc3339), "red": self.red,
+            "late": self.is_late,
+        })
+    }
+}
+
 /// The health at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthSnapshot {
@@ -129,6 +154,8 @@ pub struct HealthSnapshot {
     pub audit: AuditHealth,
     /// Why this process may do nothing with the state.
     pub state_hold: Option<StateHold>,
+    /// The drills, where they are set.
+    pub drill: Option<DrillHealth>,
 }
 
 impl HealthSnapshot {
@@ -152,6 +179,7 @@ impl HealthSnapshot {
             || self.audit.is_forked
             || self.audit.is_behind
             || self.audit.is_failing
+            || self.drill.as_ref().is_some_and(DrillHealth::is_finding)
             || matches!(self.bindings, BindingsHealth::Unreadable { .. })
     }
 
@@ -218,6 +246,7 @@ impl HealthSnapshot {
             ("bindings", json!({ "state": state, "stamp": stamp })),
             ("audit", self.audit.to_json()),
             ("state", json!(self.state_hold.as_ref().map_or("found", StateHold::as_str))),
+            ("drill", self.drill.as_ref().map_or(Value::Null, DrillHealth::to_json)),
             ("bindingsPending", self.bindings_pending.as_ref().map_or(Value::Null, pending_json)),
         ];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

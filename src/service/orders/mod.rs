@@ -20,6 +20,7 @@ use crate::ports::role_assignments::RoleAssignments;
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::bindings::pending::FilePlan;
 use crate::service::deferred::log_deferred;
+use crate::service::drill::{DrillRefusal, DrillSettings, begin_by_order};
 use crate::service::health::HealthStatus;
 use crate::service::request_log::RequestLog;
 use crate::service::state::recover::{RecoverError, RecoverPlan};
@@ -127,6 +128,8 @@ pub enum OrderRefusal {
     BatchGrows,
     #[error("the batch was {decision} already")]
     DecidedAlready { decision: &'static str },
+    #[error(transparent)]
+    NoDrill(#[from] DrillRefusal),
     #[error("there is no such order in this release")]
     Unsupported,
 }
@@ -139,6 +142,7 @@ pub struct Orders {
     pub(super) active_bindings: Arc<ActiveBindings>,
     pub(super) assignments: Arc<dyn RoleAssignments>,
     pub(super) health: Arc<HealthStatus>,
+    drill: Option<DrillSettings>,
     file_planner: BackgroundPlanner<PlannedOver, FilePlan>,
     recover_planner: BackgroundPlanner<OpId, Result<RecoverPlan, RecoverError>>,
 }
@@ -160,9 +164,15 @@ impl Orders {
             active_bindings,
             assignments,
             health,
+            drill: None,
             file_planner,
             recover_planner,
         }
+    }
+
+    /// The same, where drills are set.
+    pub fn with_drill(self, drill: Option<DrillSettings>) -> Self {
+        Self { drill, ..self }
     }
 
     /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that
@@ -193,6 +203,7 @@ impl Orders {
 
     fn show(&self, settings: &TenantSettings) {
         self.health.levers(&settings.levers);
+        self.health.drill(settings.drill.as_ref().map(|drill| &drill.state), self.store.clock.now());
         self.health.batches(&settings.batches);
         self.health.bindings_pending(settings.waiting());
     }
@@ -335,7 +346,27 @@ impl Orders {
             OrderVerb::RejectBatch { batch, people } => {
                 self.decide_batch(order, (*batch, people), BatchState::Rejected, now).await
             }
+            OrderVerb::Drill => self.begin_drill(order, now).await,
         }
+    }
+}
+
+impl Orders {
+    /// The drill has the id of the operation that carries the order out.
+    async fn begin_drill(
+        &self,
+        order: &CarriedOrder<'_>,
+        now: OffsetDateTime,
+    ) -> Result<OrderDecision, StoreError> {
+        let ids = (order.order.id, order.op);
+        Ok(match begin_by_order(&self.store, self.drill.as_ref(), ids, now).await? {
+            Ok((write, change)) => OrderDecision::CarryOut(OrderEffect {
+                writes: vec![write],
+                changes: vec![change],
+                detail: format!("drill {} begins", order.op),
+            }),
+            Err(refusal) => OrderDecision::Refuse(refusal.into()),
+        })
     }
 }
 

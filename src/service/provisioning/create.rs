@@ -25,20 +25,32 @@ impl Provisioning {
         input: &UserInput,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
+        let id = UserId::of(self.store.ids.random());
+        let stored = self.create_user_as(caller, id, input).await?;
+        self.answer_new_user(stored, projection).await
+    }
+
+    /// The same, under an id that was chosen for it before.
+    pub(in crate::service) async fn create_user_as(
+        &self,
+        caller: &ScimCaller,
+        id: UserId,
+        input: &UserInput,
+    ) -> Result<User, ServiceError> {
         let edited = input.create(&self.deciding())?;
-        let WrittenResource { stored, follow_up } = self.store_user(caller, &edited).await?;
+        let WrittenResource { stored, follow_up } = self.store_user(caller, id, &edited).await?;
         self.log_dropped(caller, stored.id, &edited.dropped);
         self.start_follow_up(caller, follow_up).await;
-        self.answer_new_user(stored, projection).await
+        Ok(stored)
     }
 
     async fn store_user(
         &self,
         caller: &ScimCaller,
+        id: UserId,
         edited: &EditedResource,
     ) -> Result<WrittenResource<UserId>, ServiceError> {
         let resource = &edited.resource;
-        let id = UserId::of(self.store.ids.random());
         let mut principal = self.principal(resource);
         let mut left_name = None;
         let mut retry = self.conflict_retry(caller);
@@ -90,7 +102,7 @@ impl Provisioning {
         mut principal: Option<PrincipalId>,
     ) -> Result<Option<WrittenResource<UserId>>, ServiceError> {
         let resource = &edited.resource;
-        if !may_replace(leaver, resource) {
+        if leaver.id == id || !may_replace(leaver, resource) {
             return Err(name_taken::<UserId>());
         }
         let mut counters = self.counters.hold_two(leaver.id, id).await;

@@ -29,7 +29,7 @@ use std::time::Duration;
 const READ_BY_NAME_MAX: usize = 1000;
 
 /// A group as a request left it.
-pub(super) struct WrittenGroup {
+pub(in crate::service) struct WrittenGroup {
     pub stored: Group,
     /// Everyone who is in, where the request had to know.
     pub members: Option<Vec<MemberId>>,
@@ -127,12 +127,24 @@ impl Provisioning {
         input: &GroupInput,
         projection: &Projection,
     ) -> Result<RenderedResource, ServiceError> {
+        let id = GroupId::new(self.store.ids.random());
+        let WrittenGroup { stored, members, .. } = self.create_group_as(caller, id, input).await?;
+        self.answer_group(stored, members, projection).await
+    }
+
+    /// The same, under an id that was chosen for it before. What follows from it is under way.
+    pub(in crate::service) async fn create_group_as(
+        &self,
+        caller: &ScimCaller,
+        id: GroupId,
+        input: &GroupInput,
+    ) -> Result<WrittenGroup, ServiceError> {
         let new = input.create(&self.deciding())?;
         let dropped = new.edited.dropped.clone();
-        let written = self.store_group(caller, new).await?;
+        let mut written = self.store_group(caller, id, new).await?;
         self.log_dropped(caller, written.stored.id, &dropped);
-        self.start_follow_up(caller, written.follow_up).await;
-        self.answer_group(written.stored, written.members, projection).await
+        self.start_follow_up(caller, std::mem::take(&mut written.follow_up)).await;
+        Ok(written)
     }
 
     /// One group. Where the client has the version of it, the version alone: its members are not read then.
@@ -189,9 +201,9 @@ impl Provisioning {
     async fn store_group(
         &self,
         caller: &ScimCaller,
+        id: GroupId,
         EditedGroup { edited, members }: EditedGroup,
     ) -> Result<WrittenGroup, ServiceError> {
-        let id = GroupId::new(self.store.ids.random());
         let changes: Vec<MemberChange> = members.into_iter().map(MemberChange::Add).collect();
         let non_members = members::named_non_members(&changes, &BTreeSet::new())?;
         let mut known = self.known_among(non_members, &members::to_be_added(&changes)).await?;

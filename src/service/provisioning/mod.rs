@@ -202,7 +202,7 @@ impl Provisioning {
     fn operation(&self, caller: &ScimCaller) -> WriteOperation {
         let origin = caller.origin(self.store.ids.op());
         let operation = WriteOperation::new(origin, self.store.clock.now(), self.inline.has_room());
-        operation.in_request(caller.request)
+        operation.in_request(caller.request).fenced(caller.fence.clone())
     }
 
     fn conflict_retry(&self, caller: &ScimCaller) -> ConflictRetry<'_> {
@@ -295,20 +295,26 @@ impl Provisioning {
         may_miss: MayMiss,
     ) -> Result<WriteAttempt, ServiceError> {
         let record = operation.record(plan);
-        let mut outcome = self.store.commit_batch(&record, &plan.batch, may_miss).await;
+        let fenced = operation.fence.clone().map(|fence| {
+            let mut batch = plan.batch.clone();
+            batch.push(BatchPart::Fence, fence);
+            batch
+        });
+        let batch = fenced.as_ref().unwrap_or(&plan.batch);
+        let mut outcome = self.store.commit_batch(&record, batch, may_miss).await;
         if let Err(StoreError::Conflict { index, found: FoundRow::There }) = outcome
-            && plan.batch.part(index) == Some(BatchPart::Request)
+            && batch.part(index) == Some(BatchPart::Request)
         {
-            outcome = self.store.commit_batch(&record, &plan.batch.merging(index), may_miss).await;
+            outcome = self.store.commit_batch(&record, &batch.merging(index), may_miss).await;
             // What the row says now is not known, so its version stands for no read.
             outcome = outcome.map(|committed| committed.without_etag(index));
         }
         match outcome {
             Ok(committed) => Ok(WriteAttempt::Done(committed)),
-            Err(StoreError::Conflict { index, found }) => {
-                let part = plan.batch.part(index).unwrap_or(BatchPart::Header);
-                Ok(WriteAttempt::Conflict { part, found })
-            }
+            Err(StoreError::Conflict { index, found }) => match batch.part(index) {
+                Some(BatchPart::Fence) => Err(StoreError::Conflict { index, found }.into()),
+                part => Ok(WriteAttempt::Conflict { part: part.unwrap_or(BatchPart::Header), found }),
+            },
             Err(error) => Err(error.into()),
         }
     }

@@ -5,6 +5,7 @@ use crate::id::{OpId, RequestId};
 use crate::ports::tables::TRANSACTION_OPS_MAX;
 use crate::scim::{DroppedAttributes, Resource};
 use crate::service::reconcile_queue::inline::FollowUp;
+use crate::store::TableWrite;
 use crate::store::batch::WriteBatch;
 use crate::store::reconcile_queue::ReconcileRequest;
 use crate::store::resources::{ResourceId, StoredResource};
@@ -18,6 +19,8 @@ pub struct WriteOperation {
     pub time: OffsetDateTime,
     pub origin: ChangeOrigin,
     pub request: Option<RequestId>,
+    /// Committed with it, or nothing is.
+    pub fence: Option<TableWrite>,
     /// This process reconciles at once whom the change concerns, unless it gets more to do meanwhile.
     pub reconciles_at_once: bool,
 }
@@ -25,12 +28,17 @@ pub struct WriteOperation {
 impl WriteOperation {
     pub fn new(origin: ChangeOrigin, now: OffsetDateTime, reconciles_at_once: bool) -> Self {
         let time = now.replace_millisecond(now.millisecond()).unwrap_or(now);
-        Self { op: origin.op, time, origin, request: None, reconciles_at_once }
+        Self { op: origin.op, time, origin, request: None, fence: None, reconciles_at_once }
     }
 
     /// The same, in a request that has an id.
     pub fn in_request(self, request: Option<RequestId>) -> Self {
         Self { request, ..self }
+    }
+
+    /// The same, which is only committed with that write.
+    pub fn fenced(self, fence: Option<TableWrite>) -> Self {
+        Self { fence, ..self }
     }
 
     /// The reconcile request of this change.

@@ -10,6 +10,7 @@ use crate::service::bindings::active::ActiveBindings;
 use crate::service::deferred::log_deferred;
 use crate::service::drift::foreign::KnownRoles;
 use crate::service::drift::sweep::{DriftSweep, SweepFindings};
+use crate::service::drill::Drills;
 use crate::service::health::HealthStatus;
 use crate::service::orders::Orders;
 use crate::service::rate_limit::RateLimiter;
@@ -56,6 +57,7 @@ pub struct TickStages {
     pub gate: Arc<StateGate>,
     pub orders: Orders,
     pub sealer: AuditSealer,
+    pub drills: Drills,
 }
 
 /// Finishes what requests began.
@@ -70,6 +72,7 @@ pub struct ReconcileTick {
     gate: Arc<StateGate>,
     pub(super) orders: Orders,
     sealer: AuditSealer,
+    drills: Drills,
     pub(super) quarantine: Quarantine,
     pub(super) rebinding_limit: Mutex<RateLimiter>,
     /// How long one tick goes on.
@@ -90,7 +93,7 @@ impl ReconcileTick {
         stages: TickStages,
         limits: TickLimits,
     ) -> Self {
-        let TickStages { gate, orders, sealer } = stages;
+        let TickStages { gate, orders, sealer, drills } = stages;
         let quarantine = Quarantine::new(store.clock.clone(), health.clone());
         let roles = KnownRoles::new(store.clock.clone());
         Self {
@@ -104,6 +107,7 @@ impl ReconcileTick {
             gate,
             orders,
             sealer,
+            drills,
             quarantine,
             rebinding_limit: Mutex::new(REBINDING_LIMIT),
             deadline: limits.deadline,
@@ -205,8 +209,20 @@ impl ReconcileTick {
         }
         keep_first(&mut failed, self.sweep_and_others(round).await)?;
         keep_first(&mut failed, self.retry_waiting_leavers(round).await)?;
+        self.drill(round).await?;
         self.seal(round).await?;
         failed
+    }
+
+    /// Where a drill cannot go on, the tick has done its work all the same. The drill is red after its time.
+    async fn drill(&self, round: &TickRound) -> Result<(), StoreError> {
+        match self.drills.run(self.part(round, 3)).await {
+            Err(error) if !matches!(error, StoreError::Away { .. }) => {
+                log_deferred("a drill", &error);
+                Ok(())
+            }
+            ended => ended,
+        }
     }
 
     /// Where the audit cannot be sealed, the tick has done its work all the same. Health says how far it is sealed.

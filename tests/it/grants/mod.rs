@@ -5,6 +5,7 @@ pub(crate) mod breakers;
 pub(crate) mod change_costs;
 pub(crate) mod damaged_rows;
 pub(crate) mod doctor_reads;
+pub(crate) mod drill;
 pub(crate) mod explain;
 pub(crate) mod foreign_access;
 pub(crate) mod groups;

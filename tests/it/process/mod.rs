@@ -4,6 +4,7 @@ pub(crate) mod audit_commands;
 pub(crate) mod command_line;
 pub(crate) mod dependencies;
 pub(crate) mod doctor_command;
+mod drill_command;
 pub(crate) mod explain_command;
 pub(crate) mod host_layout;
 pub(crate) mod host_lifecycle;

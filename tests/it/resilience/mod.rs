@@ -2,6 +2,7 @@
 
 pub(crate) mod bulk_kills;
 pub(crate) mod crashes;
+pub(crate) mod drill_crashes;
 pub(crate) mod faults;
 pub(crate) mod first_starts;
 pub(crate) mod local_kills;

@@ -84,6 +84,7 @@ fn service_on(tables: Arc<dyn TableOps>) -> app::BackupScim {
         inline: InlineLimits::default(),
         tick: TickLimits { deadline: Duration::from_secs(45), overdue_after: Duration::from_secs(900) },
         audit: AuditKeeping::default(),
+        drill: None,
     };
     app::build(parts)
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
 use azure_backup_scim::engine::TableEngine;
-use azure_backup_scim::id::{InstanceId, OpId, UserId};
+use azure_backup_scim::id::{InstanceId, OpId, PrincipalId, UserId};
 use azure_backup_scim::orders::{Order, OrderVerb};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::connectivity::Connectivity;
@@ -20,6 +20,7 @@ use azure_backup_scim::rbac::breaker::RevocationLimits;
 use azure_backup_scim::rbac::{AssignmentName, BackupRole, RoleAssignment, Scope};
 use azure_backup_scim::scim::{PageCursors, Projection, ResourceType};
 use azure_backup_scim::service::audit::seal::AuditKeeping;
+use azure_backup_scim::service::drill::DrillSettings;
 use azure_backup_scim::service::reconcile::EffectLimits;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::service::reconcile_queue::overdue::OVERDUE_AFTER;
@@ -45,6 +46,10 @@ pub const VAULT_EAST: &str = "/subscriptions/00000000-0000-0000-0000-00000000000
 pub const VAULT_WEST: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup/providers/Microsoft.RecoveryServices/vaults/west";
 pub const OWN: &str = "urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User";
 
+/// The Entra object of the leaver of drills, and the externalId of their group.
+pub const DRILL_LEAVER: Uuid = Uuid::from_u128(0xd111);
+pub const DRILL_GROUP: &str = "azure-backup-scim-drill";
+
 /// The partition of the orders of a world.
 pub const ORDERS: &str = "orders";
 /// The partition of the request log.
@@ -68,6 +73,7 @@ pub struct World {
     instance: Option<InstanceId>,
     effects: EffectLimits,
     audit: AuditKeeping,
+    drill: Option<DrillSettings>,
     /// What gives the services their tokens; without one they have a fixed token.
     identity: Option<Arc<Identity>>,
     /// Where this world has an Azure of its own.
@@ -121,6 +127,7 @@ impl World {
             instance: None,
             effects: EffectLimits::default(),
             audit: AuditKeeping::default(),
+            drill: None,
             identity: None,
             _simulator: None,
         }
@@ -158,6 +165,24 @@ impl World {
     /// The services that start from now on keep the audit so.
     pub fn keeping_audit(mut self, audit: AuditKeeping) -> Self {
         self.audit = audit;
+        self
+    }
+
+    /// The services that start from now on have drills, by order or by the timer too.
+    pub fn with_drill(mut self, every: Option<Duration>) -> Self {
+        let identity =
+            simulator::DirectoryPrincipal::new(DRILL_LEAVER, simulator::PrincipalType::ServicePrincipal);
+        self.azure.add_principal(identity).unwrap();
+        self.drill = Some(DrillSettings { principal: PrincipalId::new(DRILL_LEAVER), every });
+        let group = json!({"externalId": DRILL_GROUP});
+        self.bindings
+            .push(json!({"name": "drill", "group": group, "role": "Backup Reader", "scope": VAULT_WEST}));
+        self
+    }
+
+    /// The services that start from now on have no drills; the binding stays.
+    pub fn without_drill(mut self) -> Self {
+        self.drill = None;
         self
     }
 
@@ -233,6 +258,7 @@ impl World {
             inline,
             tick: TickLimits { deadline: tick_deadline, overdue_after: OVERDUE_AFTER },
             audit: self.audit.clone(),
+            drill: self.drill,
         });
         let revocations = self.effects.revocations;
         Node { runtime: Some(runtime), service, orders, requests, connectivity, revocations, arm }

@@ -57,7 +57,7 @@ pub async fn add_members(store: &StateStore, groups: &mut [&mut OurGroup]) -> Re
     Ok(())
 }
 
-/// Everyone, with what differs of these bindings. `groups`: those that are compared. `progress` is given the number of people so
+/// Everyone but the leaver of a drill, with what differs of these bindings. `groups`: those that are compared. `progress` is given the number of people so
 /// far.
 pub async fn our_people(
     store: &StateStore,
@@ -66,6 +66,7 @@ pub async fn our_people(
     bindings: &BTreeSet<BindingName>,
     progress: &dyn Fn(usize),
 ) -> Result<OurPeople, StoreError> {
+    let of_drill = store.drill_marks().await?.user;
     let requests = store.waiting_requests().await?;
     let members: BTreeSet<UserId> =
         groups.iter().flat_map(|group| &group.members).filter_map(MemberId::user).collect();
@@ -73,6 +74,9 @@ pub async fn our_people(
     let mut people = store.people();
     let mut number = 0;
     while let Some(record) = people.next().await? {
+        if Some(record.user) == of_drill {
+            continue;
+        }
         number += 1;
         progress(number);
         let grants = differing_grants(store, &record, bindings).await?;

@@ -10,7 +10,7 @@ use crate::rbac::arm_scope::ArmScope;
 use crate::rbac::verbs::RoleVerbs;
 use crate::rbac::{AssignmentName, BackupRole};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -104,6 +104,8 @@ pub struct AccessHistory {
     first_survey: Option<OffsetDateTime>,
     /// What waited or was refused: of each person, binding and kind of step the reasons, from that time on.
     waits: HashMap<UserId, WaitsOfUser>,
+    /// The leavers of drills.
+    of_drills: HashSet<UserId>,
     records: usize,
     unreadable: usize,
     since: Option<OffsetDateTime>,
@@ -159,6 +161,7 @@ impl AccessHistory {
                 "wait-changed" => self.wait(change, op, time),
                 "role-verbs-seen" => self.see_role(change, time),
                 "setting-changed" => self.rebind(change, time),
+                "drill-began" => self.of_drills.extend(UserId::parse(text(change, "person")).ok()),
                 _ => {}
             }
         }
@@ -172,6 +175,14 @@ impl AccessHistory {
     /// Every span, also those of no length, which are none.
     pub fn spans(&self) -> impl Iterator<Item = &AccessSpan> {
         self.spans.iter().filter(|span| span.until.is_none_or(|until| until > span.from))
+    }
+
+    /// Whether it was given to the leaver of a drill.
+    pub fn is_of_drill(&self, span: &AccessSpan) -> bool {
+        match &span.source {
+            SpanSource::Ours(given) => given.user.is_some_and(|user| self.of_drills.contains(&user)),
+            SpanSource::Foreign(_) => false,
+        }
     }
 
     /// The verbs of a backup role at that moment; where nothing was recorded by then, the first that were.

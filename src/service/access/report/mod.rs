@@ -85,6 +85,9 @@ pub struct AccessReport {
 const NEVER_SEEN: &str = "what another tenant gave through Azure Lighthouse, roles that are only eligible in Privileged Identity \
                           Management, and agents that bypass Azure roles (MARS, DPM, MABS)";
 
+/// What is left out while a drill runs.
+const OF_DRILL: &str = "the leaver of the drill that runs, who holds the role of the binding drill for now";
+
 /// What Microsoft Graph keeps back of groups.
 const OF_GROUPS: &str =
     "service principals in Entra groups, which Microsoft Graph can leave out of the members";
@@ -100,6 +103,7 @@ pub async fn now(
     targets: &BTreeSet<Scope>,
     progress: &dyn Fn(usize),
 ) -> Result<AccessReport, StoreError> {
+    let of_drill = store.drill_marks().await?.user;
     let recorded = recorded::held_now(store).await?;
     let LiveView { view, unlisted, unseen } = match azure {
         Some(azure) => live::read(azure, targets, progress).await,
@@ -129,15 +133,21 @@ pub async fn now(
     for row in rows::access_rows(&view) {
         let role_name = view.roles.get(&row.assignment.role).map(|role| role.name.clone());
         let span = known.get(&row.assignment.name).copied();
+        if span.is_some_and(|span| is_given_to(span, of_drill)) {
+            continue;
+        }
         merged.add(row.target.clone(), row_of_access(&row, role_name, span, instance));
     }
     let verbs = recorded_verbs(store).await?;
     for target in &unlisted {
-        let reaching = recorded.iter().filter(|span| reaches(span, target));
+        let reaching = recorded.iter().filter(|span| reaches(span, target) && !is_given_to(span, of_drill));
         for span in reaching {
             let verbs = verbs_of_span(span, target, |role| verbs.get(&role).copied());
             merged.add(target.clone(), row_of_span(span, verbs));
         }
+    }
+    if recorded.iter().any(|span| is_given_to(span, of_drill)) {
+        unseen.push(OF_DRILL.to_owned());
     }
     if !view.groups.is_empty() {
         unseen.push(OF_GROUPS.to_owned());
@@ -167,7 +177,7 @@ pub async fn at(
     targets: &BTreeSet<Scope>,
 ) -> Result<AccessReport, StoreError> {
     let mut merged = MergedRows::default();
-    for span in history.at(time) {
+    for span in history.at(time).filter(|span| !history.is_of_drill(span)) {
         for target in targets.iter().filter(|target| reaches(span, target)) {
             let verbs = verbs_of_span(span, target, |role| history.verbs_of_role(role, time));
             merged.add(target.clone(), known_by_then(row_of_span(span, verbs), time));
@@ -192,7 +202,7 @@ pub async fn ever(
 ) -> Result<(Vec<AccessSpan>, AccessReport), StoreError> {
     let mut spans = Vec::new();
     let mut rows = Vec::new();
-    for span in history.spans() {
+    for span in history.spans().filter(|span| !history.is_of_drill(span)) {
         let mut reached: BTreeMap<Option<Verbs>, Vec<Scope>> = BTreeMap::new();
         for target in targets.iter().filter(|target| reaches(span, target)) {
             let verbs = verbs_of_span(span, target, |role| history.verbs_of_role(role, span.from));
@@ -270,6 +280,11 @@ fn verbs_of_span(
         SpanSource::Foreign(given) => given.verbs,
     };
     verbs.map(|verbs| verbs.at(VaultKind::at(&ArmScope::from(target))))
+}
+
+/// Whether this service gave it to that user.
+fn is_given_to(span: &AccessSpan, user: Option<UserId>) -> bool {
+    matches!(&span.source, SpanSource::Ours(given) if user.is_some() && given.user == user)
 }
 
 fn is_confirmed(span: &AccessSpan) -> bool {

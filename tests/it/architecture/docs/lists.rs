@@ -205,7 +205,22 @@ fn the_commands_and_their_flags_are_documented() {
         (&["audit", "export"], &["--heads", "--since", "--until", "--tables", "--control-url"]),
         (&["audit", "verify"], &["--heads", "--since", "--until", "--json", "--tables", "--control-url"]),
         (&["config", "check"], &["--settings", "--json"]),
-        (&["config", "stamp"], &["--file", "--out"]),
+        (&["config", "stamp"], &["--file", "--out", "--drill"]),
+        (
+            &["drill"],
+            &[
+                "--because",
+                "--who",
+                "--no-wait",
+                "--history",
+                "--scim",
+                "--principal",
+                "--group",
+                "--json",
+                "--tables",
+                "--control-url",
+            ],
+        ),
         (&["config", "schema"], &[]),
     ] {
         assert_eq!(flags(command), known);

@@ -5,11 +5,12 @@ use azure_backup_scim::config::Config;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What must be set, and enough for every credential.
-const BASE: [(&str, &str); 4] = [
+const BASE: [(&str, &str); 5] = [
     ("TABLES_ENDPOINT", "http://127.0.0.1:1"),
     ("KEY_VAULT_URL", "http://127.0.0.1:2"),
     ("ARM_ENDPOINT", "http://127.0.0.1:3"),
     ("AZURE_STATIC_TOKEN", "any"),
+    ("DRILL_PRINCIPAL_ID", "00000000-0000-0000-0000-000000000001"),
 ];
 /// What only the Functions host reads of the settings of a deployment.
 const OF_THE_HOST: [&str; 2] = ["AzureWebJobs", "APPLICATIONINSIGHTS_"];
@@ -98,7 +99,7 @@ fn the_defaults_and_limits_of_settings_are_as_documented() {
             checked.insert("required");
         }
         if let Some((least, most)) = range(&limits) {
-            let is_number = ["minutes", "months"].contains(&unit.as_str());
+            let is_number = ["minutes", "months", "hours"].contains(&unit.as_str());
             let text = |size: usize| if is_number { size.to_string() } else { "a".repeat(size) };
             assert_accepted(&name, &text(least));
             assert_accepted(&name, &text(most));

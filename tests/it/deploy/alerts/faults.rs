@@ -32,7 +32,7 @@ const MARK: &str = "fault ";
 
 /// A fault by its name, the rule that it is for, and a service with or without it. Returns when it ended.
 type Plant = fn(&Stage, bool) -> OffsetDateTime;
-pub const FAULTS: [(&str, &str, Plant); 17] = [
+pub const FAULTS: [(&str, &str, Plant); 19] = [
     ("a lock holds a leaver for 20 minutes", "revocations-overdue", overdue),
     ("a lock forbids a revocation", "scope-blocked", lock),
     ("the right was taken away", "scope-blocked", right),
@@ -46,6 +46,8 @@ pub const FAULTS: [(&str, &str, Plant); 17] = [
     ("the table was emptied", "state-lost", state_lost),
     ("an assignment made by hand", "foreign-access", foreign),
     ("3,199 assignments of others in the subscription", "quota-nearly-used", quota),
+    ("a lock holds the leaver of a drill for 40 minutes", "drill-red", drill),
+    ("drills are set, and a pause keeps them off for two days", "drill-red", no_drill),
     ("the timer does not come", "no-tick", no_timer),
     ("the tables are away", "no-tick", no_tables),
     ("no call for six hours", "no-call", no_call),
@@ -251,6 +253,32 @@ fn quota(stage: &Stage, faulty: bool) -> OffsetDateTime {
     }
     world.pass(HOUR);
     minutes(&world, &node, 1);
+    world.clock.now()
+}
+
+fn drill(stage: &Stage, faulty: bool) -> OffsetDateTime {
+    let world = stage.world().with_drill(None);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 1);
+    if faulty {
+        world.azure().add_lock(&Scope::parse(VAULT_WEST).unwrap(), LockLevel::CanNotDelete).unwrap();
+    }
+    minutes(&world, &node, 40);
+    world.clock.now()
+}
+
+fn no_drill(stage: &Stage, faulty: bool) -> OffsetDateTime {
+    let world = stage.world().with_drill(Some(Duration::from_secs(DAY)));
+    let node = world.start_with(TICKS_ONLY);
+    if faulty {
+        node.carry_out(OrderVerb::Pause);
+    }
+    minutes(&world, &node, 5);
+    world.pass(DAY);
+    minutes(&world, &node, 5);
+    world.pass(DAY);
+    minutes(&world, &node, 40);
     world.clock.now()
 }
 

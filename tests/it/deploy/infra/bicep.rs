@@ -254,6 +254,8 @@ impl Parser {
         }
         let mut value = self.primary();
         loop {
+            // That a conditional module is there changes no value.
+            let _ = !self.new_line() && self.accept("!");
             if self.accept(".") || self.accept(".?") {
                 value = Expression::Member(Box::new(value), self.word());
             } else if !self.new_line() && self.accept("[") {

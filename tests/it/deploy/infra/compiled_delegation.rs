@@ -170,6 +170,28 @@ fn the_compiler_deploys_what_the_evaluator_says_for_any_file() {
     }
 }
 
+/// The resource group of drills is bound by the package alone: the service may give its one role there, and nothing more.
+#[test]
+fn the_resource_group_of_drills_is_delegated_as_a_binding_would_be() {
+    let Some(compiler) = Compiler::find("the delegation of drills, by the compiler") else { return };
+    let mut session = compiler.session();
+    let scope = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/rg-prod-drill";
+    let file = everything();
+    let templates = TemplateCopy::new(&file);
+    let parameters = [("principalId", PRINCIPAL), ("drillScope", scope)];
+    let snapshot = session.snapshot(&templates.parameters("delegation.bicep", &parameters));
+    let with = elements_of(&snapshot["outputs"]["delegations"]);
+    let bound = azure_backup_scim::bindings::with_drill(file.as_bytes(), scope);
+    let same = compiled(&mut session, &TemplateCopy::new(std::str::from_utf8(&bound).unwrap()));
+    assert_eq!(with, elements_of(&same.delegations));
+    assert!(with.iter().any(|one| one.contains("rg-prod-drill")), "{with:?}");
+}
+
+/// In no order.
+fn elements_of(list: &Value) -> std::collections::BTreeSet<String> {
+    list.as_array().unwrap().iter().map(ToString::to_string).collect()
+}
+
 /// A file that the service takes.
 fn random_file(dice: &mut Dice) -> String {
     loop {

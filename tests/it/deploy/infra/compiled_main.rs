@@ -269,6 +269,7 @@ impl Snapshot {
             "AZURE_LOCATION": "westeurope",
             "AZURE_RESOURCE_GROUP": "rg-prod",
             "FUNCTION_APP_NAME": "func-SUFFIX",
+            "DRILL_PRINCIPAL_ID": "",
             "KEY_VAULT_NAME": "kv-SUFFIX",
             "SCIM_BASE_URL": base,
             "SERVICE_CLIENT_ID": "[SERVICE.clientId]",
@@ -311,6 +312,42 @@ fn main_deploys_what_the_documents_promise() {
         })
         .collect();
     assert_eq!(snapshot(&mut session, &templates, &auditors).broken(&without_auditors, true), [""; 0]);
+}
+
+#[test]
+fn drills_have_a_leaver_without_a_right_and_an_empty_resource_group() {
+    let Some(compiler) = Compiler::find("what main.bicep deploys for drills") else { return };
+    let mut session = compiler.session();
+    let templates = TemplateCopy::new(&read("bindings.json"));
+    let kinds = |made: &Snapshot| {
+        let mut kinds: Vec<String> = made.resources().map(|resource| text(&resource["type"])).collect();
+        kinds.sort();
+        kinds
+    };
+    let without = snapshot(&mut session, &templates, &MINIMAL);
+    let drill = [&MINIMAL[..], &[("drill", "true"), ("drillEveryHours", "24")]].concat();
+    let with = snapshot(&mut session, &templates, &drill);
+    let mut expected = kinds(&without);
+    expected.push("Microsoft.ManagedIdentity/userAssignedIdentities".to_owned());
+    expected.push("Microsoft.Resources/resourceGroups".to_owned());
+    expected.sort();
+    assert_eq!(kinds(&with), expected, "no right, and nothing in the group");
+    let groups: Vec<String> =
+        with.of("Microsoft.Resources/resourceGroups").map(|group| text(&group["name"])).collect();
+    assert_eq!(groups, ["rg-prod", "rg-prod-drill"]);
+
+    let (settings, hours) = (with.settings(), "DRILL_EVERY_HOURS");
+    assert_eq!(settings[hours], "24");
+    let leaver =
+        "[reference('Microsoft.ManagedIdentity/userAssignedIdentities/id-drill-SUFFIX').principalId]";
+    assert_eq!(settings["DRILL_PRINCIPAL_ID"], leaver);
+    assert_eq!(with.0["outputs"]["DRILL_PRINCIPAL_ID"], leaver);
+    let by_order = [&MINIMAL[..], &[("drill", "true")]].concat();
+    let settings = snapshot(&mut session, &templates, &by_order).settings();
+    assert!(settings.contains_key("DRILL_PRINCIPAL_ID") && !settings.contains_key(hours));
+    // Hours alone set nothing.
+    let hours_alone = [&MINIMAL[..], &[(("drillEveryHours"), "24")]].concat();
+    assert_eq!(snapshot(&mut session, &templates, &hours_alone).broken(&OF_THE_SERVICE, false), [""; 0]);
 }
 
 /// Each promise is broken once.

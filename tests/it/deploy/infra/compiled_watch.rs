@@ -13,7 +13,7 @@ const BASE: [(&str, &str); 2] = [("environmentName", "prod"), ("location", "west
 const WATCHED: [(&str, &str); 7] = [
     ("alertEmail", "oncall@contoso.example"),
     ("alertsOff", "foreign-access, slow-requests"),
-    ("silenceLabels", "entra, okta"),
+    ("silenceLabels", "entra, okta, drill"),
     ("activityLogAlert", "true"),
     ("dailyCapGB", "5"),
     ("healthTest", "true"),

@@ -54,8 +54,18 @@ impl Project {
     }
 
     fn package(&self) -> Output {
+        self.package_with(&[])
+    }
+
+    fn package_with(&self, settings: &[(&str, &str)]) -> Output {
         let mut command = Command::new(self.path().join("infra/package.sh"));
+        command.envs(settings.iter().copied());
         command.args(["--binary", "built"]).current_dir(self.path()).output().unwrap()
+    }
+
+    /// What the binary was asked.
+    fn asked(&self) -> String {
+        std::fs::read_to_string(self.path().join("asked")).unwrap()
     }
 
     /// Every file of the package with its mode.
@@ -121,6 +131,19 @@ fn the_bindings_are_checked_before_they_are_stamped() {
         if check.starts_with("check ") && stamp.starts_with("stamp --file ")),
         "{asked}"
     );
+}
+
+#[test]
+fn the_binding_of_drills_is_added_where_they_are_set() {
+    let project = Project::new();
+    project.package();
+    assert!(!project.asked().contains("--drill"), "off by default");
+    let set = [("DRILL", "true"), ("AZURE_SUBSCRIPTION_ID", "a"), ("AZURE_ENV_NAME", "prod")];
+    let output = project.package_with(&set);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = "--drill /subscriptions/a/resourceGroups/rg-prod-drill";
+    assert!(project.asked().contains(expected), "{}", project.asked());
+    assert_refused(&project.package_with(&set[..2]), "AZURE_ENV_NAME is not known");
 }
 
 #[test]

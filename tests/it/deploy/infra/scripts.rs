@@ -118,6 +118,20 @@ fn the_activity_log_is_sent_to_the_workspace_where_it_is_watched() {
 }
 
 #[test]
+fn the_service_may_grant_at_the_resource_group_of_drills_where_they_are_set() {
+    let scope = "drillScope=/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/rg-prod-drill";
+    for (drill, is_given) in [("true", true), ("false", false)] {
+        let settings = [&PROVISIONED[..], &[("DRILL", drill)]].concat();
+        let cli = Cli::new();
+        let output = cli.run("delegate.sh", &[], &settings);
+        assert!(output.status.success(), "{}", printed(&output));
+        assert_eq!(cli.read("arguments").contains(scope), is_given);
+        let by_others = [&settings[..], &[("DEPLOY_ROLE_DELEGATION", "false")]].concat();
+        assert_eq!(printed(&Cli::new().run("delegate.sh", &[], &by_others)).contains(scope), is_given);
+    }
+}
+
+#[test]
 fn another_team_gets_the_command_instead() {
     let cli = Cli::new();
     let mut settings = PROVISIONED.to_vec();
