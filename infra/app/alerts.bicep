@@ -94,7 +94,7 @@ resource queries 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule
     ]
     evaluationFrequency: rule.every
     windowSize: rule.window
-    autoMitigate: true
+    autoMitigate: rule.autoMitigate
     // A new workspace has no table yet in which nothing was written.
     skipQueryValidation: true
     criteria: {

@@ -15,9 +15,6 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// An assignment of ours is in the ledger again.
-const RECOVERED: &str = "assignment-recovered";
-
 /// What set a change off.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SetOff {
@@ -154,7 +151,7 @@ impl AccessHistory {
         let op = text(record, "op");
         for change in record.get("changes").and_then(Value::as_array).into_iter().flatten() {
             match text(change, "kind") {
-                "effect-opened" | RECOVERED => self.open(change, op, time, &set_off),
+                "effect-opened" | "assignment-recovered" => self.open(change, op, time, &set_off),
                 "effect-answered" => self.answer(change, op, time),
                 "effect-observed" => self.observe(change, op, time),
                 "foreign-access-seen" => self.see(change, time),
@@ -233,7 +230,7 @@ impl AccessHistory {
         };
         let Ok(principal) = PrincipalId::parse(text(change, "principal")) else { return };
         // What is found in Azure was given by records that may be lost.
-        let is_recovered = text(change, "kind") == RECOVERED;
+        let is_recovered = text(change, "kind") == "assignment-recovered";
         let wanted = is_recovered || change.get("wanted").and_then(Value::as_bool).unwrap_or_default();
         let held_before = change.get("heldBefore").and_then(Value::as_bool).unwrap_or_default();
         let reasons = texts(change, "reasons");

@@ -1,7 +1,7 @@
 //! The query of a row of the table. It gives the rows that make the rule fire, so every rule of Azure Monitor counts them and
 //! fires from one on.
 
-use super::table::{Alert, Condition, Kind, Measure};
+use super::table::{Alert, Condition, Kind, Measure, Resolves};
 use serde_json::{Value, json};
 
 /// What the templates put in: a number, and JSON lists of texts.
@@ -27,6 +27,7 @@ fn rule(alert: &Alert) -> Value {
         "severity": alert.severity,
         "window": duration(alert.window_minutes),
         "every": duration(alert.every_minutes),
+        "autoMitigate": alert.resolves == Resolves::ByItself,
         "on": alert.on,
         "dimensions": dimensions(alert),
         "threshold": alert.at_least.unwrap_or(1),

@@ -81,11 +81,25 @@ pub struct Alert {
     pub window_minutes: u32,
     pub every_minutes: u32,
     pub severity: u8,
+    /// When a fired alert is over.
+    #[serde(default)]
+    pub resolves: Resolves,
     /// `always`, or the parameter that turns it on.
     pub on: String,
     /// A section of `docs/operate.md`.
     pub runbook: String,
     pub means: String,
+}
+
+/// When a fired alert is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolves {
+    /// By itself: its line is written again and again while the trouble lasts.
+    #[default]
+    ByItself,
+    /// By hand: its line is written once, and its absence says nothing.
+    ByHand,
 }
 
 impl Alert {

@@ -105,7 +105,7 @@ const RESOURCES: [(&str, usize); 22] = [
     ("Microsoft.Insights/components", 1),
     ("Microsoft.Insights/diagnosticSettings", 3),
     ("Microsoft.Insights/metricAlerts", 1),
-    ("Microsoft.Insights/scheduledQueryRules", 15),
+    ("Microsoft.Insights/scheduledQueryRules", 16),
     ("Microsoft.Insights/webtests", 1),
     ("Microsoft.Insights/workbooks", 1),
     ("Microsoft.KeyVault/vaults", 1),
