@@ -149,6 +149,9 @@ param identityAdminPrincipalType string = 'Group'
 @description('Months that audit records are kept. Their heads stay.')
 param auditRetentionMonths string = '13'
 
+@description('The id of this installation, as doctor prints it: a service that finds its table empty then knows that the state was lost. Empty at the first deployment.')
+param instanceId string = ''
+
 @description('Whether the policy that keeps the heads of the audit can still be taken away. A lock is final: infra/lock-heads.sh makes it after the deployment.')
 @allowed([
   'unlocked'
@@ -287,6 +290,7 @@ module functionApp 'app/function-app.bicep' = {
     headsEndpoint: stateStorage.outputs.blobEndpoint
     headsContainer: stateStorage.outputs.headsContainer
     auditRetentionMonths: auditRetentionMonths
+    instanceId: instanceId
     vaultUrl: keyVault.outputs.url
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     scimTenant: scimTenant

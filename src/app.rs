@@ -16,6 +16,7 @@ pub use remote_clients::{
 use crate::error_chain::ErrorChain;
 use crate::events::log_event;
 use crate::http::{self, HttpDeps, TimerTrigger};
+use crate::id::InstanceId;
 use crate::ports::azure_access::AccessReader;
 use crate::ports::clock::Clock;
 use crate::ports::connectivity::Connectivity;
@@ -34,6 +35,7 @@ use crate::service::reconcile_queue::inline::{InlineLimits, InlineReconciler};
 use crate::service::reconcile_queue::overdue;
 use crate::service::reconcile_queue::tick::{AzureEnds, ReconcileTick, TickLimits, TickStages};
 use crate::service::request_log::RequestLog;
+use crate::service::state::gate::StateGate;
 use crate::service::tokens::BearerTokens;
 use crate::store::StateStore;
 use crate::store::orders::OrderTable;
@@ -84,6 +86,8 @@ pub struct ServiceDeps {
     pub ids: Arc<dyn IdSource>,
     /// The partition of this installation: `[a-z0-9-]{1,36}`.
     pub tenant: String,
+    /// The id of this installation, where the settings name it: a table without a state is then a lost one.
+    pub instance: Option<InstanceId>,
     /// Public, ends in `/scim/v2`.
     pub base_url: String,
     pub effect_limits: EffectLimits,
@@ -104,6 +108,8 @@ pub struct BackupScim {
     pub health: Arc<HealthStatus>,
     pub store: StateStore,
     pub request_log: Arc<RequestLog>,
+    /// Whether there is a state to work with.
+    pub gate: Arc<StateGate>,
     base_url: String,
     announce_cursors: bool,
 }
@@ -116,7 +122,7 @@ impl BackupScim {
 
     /// Shows in this process what the ticks of any process found.
     pub async fn watch_for_ever(self) {
-        overdue::watch_counts(self.store, self.health).await;
+        overdue::watch_counts(self.store, self.health, self.gate).await;
     }
 
     /// Writes the request log in the background.
@@ -146,6 +152,7 @@ impl BackupScim {
 pub fn build(parts: ServiceDeps) -> BackupScim {
     let base_url = parts.base_url.clone();
     let store = StateStore::new(parts.tables, parts.tenant, parts.clock, parts.ids);
+    let store = store.of_installation(parts.instance);
     let health = HealthStatus::new(store.clock.clone()).counting(store.unreadable());
     let health = Arc::new(health.showing(parts.connectivity));
     let active_bindings = Arc::new(ActiveBindings::new(store.clone(), health.clone()));
@@ -193,6 +200,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         parts.drill,
         parts.tick.overdue_after,
     );
+    let gate = Arc::new(StateGate::new(store.clone(), health.clone(), parts.instance.is_some()));
     let sealer = AuditSealer::new(store.clone(), parts.audit, health.clone());
     let tick = Arc::new(ReconcileTick::new(
         store.clone(),
@@ -200,7 +208,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         active_bindings.clone(),
         health.clone(),
         AzureEnds { assignments: parts.assignments, reader: parts.access },
-        TickStages { orders, sealer, drills },
+        TickStages { gate: gate.clone(), orders, sealer, drills },
         parts.tick,
     ));
     BackupScim {
@@ -210,6 +218,7 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         health,
         store,
         request_log,
+        gate,
         base_url,
         announce_cursors: false,
     }
@@ -271,6 +280,7 @@ pub fn serve(
     let edge = HttpDeps {
         provisioning: service.provisioning.clone(),
         request_log: service.request_log.clone(),
+        gate: service.gate.clone(),
         tokens,
         timer: Arc::new(timer),
         clock: service.store.clock.clone(),

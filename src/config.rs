@@ -2,15 +2,18 @@
 //!
 //! In Azure they are the app's settings, which the Functions host hands down as environment variables.
 
+mod arguments;
 mod audit;
 pub mod drill;
+mod installation;
 
+pub use arguments::{name_vault, point_at};
 pub use audit::{AuditConfig, HeadsContainer};
 
 use crate::adapters::credential::Credential;
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::tables::is_table_name;
-use crate::id::PrincipalId;
+use crate::id::{InstanceId, PrincipalId};
 use crate::service::drill::DrillSettings;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -46,6 +49,8 @@ pub struct Config {
     pub public_origin: Option<String>,
     /// The partition of this installation.
     pub tenant: String,
+    /// The id of this installation, which an empty table then has lost.
+    pub instance: Option<InstanceId>,
     /// ServiceProviderConfig says how lists are paged.
     pub announce_cursors: bool,
     pub tables: TablesConfig,
@@ -169,18 +174,6 @@ pub fn token_vault(variables: &BTreeMap<String, String>) -> Result<Option<(Endpo
     reader.done(vault).map(Some)
 }
 
-/// Lets a vault, by its name or address, and a secret take the place of what the environment says.
-pub fn name_vault(variables: &mut BTreeMap<String, String>, vault: Option<&str>, secret: Option<&str>) {
-    if let Some(vault) = vault {
-        let is_name = !vault.contains("://");
-        let url = if is_name { format!("https://{vault}.vault.azure.net") } else { vault.to_owned() };
-        variables.insert("KEY_VAULT_URL".to_owned(), url);
-    }
-    if let Some(secret) = secret {
-        variables.insert("BEARER_TOKEN_SECRET".to_owned(), secret.to_owned());
-    }
-}
-
 /// The vault of the bearer tokens, the name of their secret, and how to log in there.
 pub fn token_vault_access(
     variables: &BTreeMap<String, String>,
@@ -196,24 +189,27 @@ pub fn token_vault_access(
 
 /// The service's Entra object, as azd names it.
 pub fn service_principal(variables: &BTreeMap<String, String>) -> Result<Option<PrincipalId>, ConfigError> {
-    const VARIABLE: &str = "SERVICE_PRINCIPAL_ID";
-    let mut reader = Reader { variables, mistakes: Vec::new() };
-    let id = match reader.get(VARIABLE).map(PrincipalId::parse) {
-        None => Some(None),
-        Some(Ok(id)) => Some(Some(id)),
-        Some(Err(_)) => {
-            reader.mistake(VARIABLE, "must be an object id, as 00000000-0000-0000-0000-000000000001")
-        }
-    };
-    reader.done(id)
+    alone(variables, |get| installation::service_principal(get))
+}
+
+/// The installation, for a command that compares it.
+pub fn instance_id(variables: &BTreeMap<String, String>) -> Result<Option<InstanceId>, ConfigError> {
+    alone(variables, |get| installation::instance_id(get))
 }
 
 /// The container of the audit's heads, for a command that reads them.
 pub fn audit_heads(variables: &BTreeMap<String, String>) -> Result<Option<HeadsContainer>, ConfigError> {
-    let mut reader = Reader { variables, mistakes: Vec::new() };
-    let heads = audit::heads(|name| reader.get(name));
-    let heads = heads.or_else(|(variable, what)| reader.mistake(variable, what).ok_or(())).ok();
-    reader.done(heads)
+    alone(variables, |get| audit::heads(get))
+}
+
+/// A setting that a command reads alone.
+fn alone<'a, T>(
+    variables: &'a BTreeMap<String, String>,
+    read: impl FnOnce(&dyn Fn(&str) -> Option<&'a str>) -> Result<T, (&'static str, String)>,
+) -> Result<T, ConfigError> {
+    let mistake = |(variable, what)| ConfigError { mistakes: vec![ConfigMistake { variable, what }] };
+    read(&|name| variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty()))
+        .map_err(mistake)
 }
 
 impl Config {
@@ -243,17 +239,6 @@ impl OperatorConfig {
     }
 }
 
-/// Lets `tables`, an endpoint or a connection string, take the place of what the environment says.
-pub fn point_at(variables: &mut BTreeMap<String, String>, tables: &str) {
-    let is_endpoint = tables.contains("://") && !tables.contains('=');
-    let (set, unset) = match is_endpoint {
-        true => ("TABLES_ENDPOINT", "TABLES_CONNECTION_STRING"),
-        false => ("TABLES_CONNECTION_STRING", "TABLES_ENDPOINT"),
-    };
-    variables.insert(set.to_owned(), tables.to_owned());
-    variables.remove(unset);
-}
-
 /// Reads one setting after the other and keeps what is wrong with them.
 struct Reader<'a> {
     variables: &'a BTreeMap<String, String>,
@@ -280,6 +265,8 @@ impl Reader<'_> {
         let credential = self.credential();
         let revocation_overdue = self.revocation_overdue();
         let audit = self.audit();
+        let instance = installation::instance_id(|name| self.get(name));
+        let instance = self.take(instance);
         let drill = self.drill();
         let config = Config {
             handler_port: handler_port?,
@@ -294,6 +281,7 @@ impl Reader<'_> {
             bindings_file: self.bindings_file(),
             revocation_overdue: revocation_overdue?,
             audit: audit?,
+            instance: instance?,
             drill: drill?,
         };
         self.check_static_token(&config);
@@ -317,17 +305,14 @@ impl Reader<'_> {
         }
     }
 
+    fn take<T>(&mut self, read: Result<T, (&'static str, String)>) -> Option<T> {
+        read.or_else(|(variable, what)| self.mistake(variable, what).ok_or(())).ok()
+    }
+
     fn audit(&mut self) -> Option<AuditConfig> {
         let heads = audit::heads(|name| self.get(name));
         let months = audit::retention_months(|name| self.get(name));
-        let heads = match heads {
-            Ok(heads) => Some(heads),
-            Err((variable, what)) => self.mistake(variable, what),
-        };
-        let retention_months = match months {
-            Ok(months) => Some(months),
-            Err((variable, what)) => self.mistake(variable, what),
-        };
+        let (heads, retention_months) = (self.take(heads), self.take(months));
         Some(AuditConfig { heads: heads?, retention_months: retention_months? })
     }
 

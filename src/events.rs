@@ -139,6 +139,15 @@ events! {
     SettingsInvalid => "settings-invalid", ERROR, "settings";
     /// Under `local`: the embedded store cannot be written.
     StoreNotWritable => "store-not-writable", ERROR, "health";
+    /// The table was found empty, though the settings name an installation: the state was lost. Nothing is done until an operator
+    /// restores it or begins anew.
+    StateLost => "state-lost", ERROR, "the-state-was-lost";
+    /// A restore of the state is not complete: nothing is done until it is.
+    StateRestoring => "state-restoring", WARN, "the-state-was-lost";
+    /// The state is of another installation than the setting INSTANCE_ID names: nothing is done.
+    OtherInstallation => "other-installation", ERROR, "the-state-of-another-installation";
+    /// The service goes on with the state that it waited for.
+    StateFound => "state-found", INFO, "the-state-was-lost";
     /// The service is ready for requests.
     Ready => "ready", INFO, "logs";
     /// Azure answered a grant or a revocation. A revocation that is done has its three times.

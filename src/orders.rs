@@ -65,6 +65,12 @@ pub enum OrderVerb {
     Erase {
         user: UserId,
     },
+    /// The state was lost without an export: it begins anew.
+    RecoverBegin,
+    /// What Azure holds of ours and the ledger lost comes back into it, as the plan with that hash says.
+    Recover {
+        hash: String,
+    },
     /// The plan with that hash may happen.
     Apply {
         hash: String,
@@ -120,6 +126,8 @@ impl OrderVerb {
             Self::RetryScope { .. } => "retry-scope",
             Self::Forget { .. } => "forget",
             Self::Erase { .. } => "erase",
+            Self::RecoverBegin => "recover-begin",
+            Self::Recover { .. } => "recover",
             Self::Apply { .. } => "apply",
             Self::ReleaseBatch { .. } => "release-batch",
             Self::RejectBatch { .. } => "reject-batch",
@@ -130,13 +138,13 @@ impl OrderVerb {
     /// What it is about, as it is stored: one text, or two with a space between.
     pub fn target(&self) -> String {
         match self {
-            Self::Pause | Self::Resume | Self::Drill => String::new(),
+            Self::Pause | Self::Resume | Self::Drill | Self::RecoverBegin => String::new(),
             Self::Revoke { principal } | Self::Lift { principal } => principal.to_string(),
             Self::Repin { binding, group } => format!("{group} {binding}"),
             Self::AcceptIdentity { user, principal } => format!("{user} {principal}"),
             Self::RetryPerson { user } | Self::Erase { user } => user.to_string(),
             Self::RetryScope { scope } | Self::Forget { scope } => scope.as_str().to_owned(),
-            Self::Apply { hash } => hash.clone(),
+            Self::Apply { hash } | Self::Recover { hash } => hash.clone(),
             Self::ReleaseBatch { batch, people } | Self::RejectBatch { batch, people } => {
                 format!("{batch} {people}")
             }
@@ -149,6 +157,7 @@ impl OrderVerb {
         let parsed = match verb {
             "pause" => ("pause", target.is_empty().then_some(Self::Pause)),
             "resume" => ("resume", target.is_empty().then_some(Self::Resume)),
+            "recover-begin" => ("recover-begin", target.is_empty().then_some(Self::RecoverBegin)),
             "drill" => ("drill", target.is_empty().then_some(Self::Drill)),
             "revoke" => ("revoke", principal(target).map(|principal| Self::Revoke { principal })),
             "lift" => ("lift", principal(target).map(|principal| Self::Lift { principal })),
@@ -164,6 +173,7 @@ impl OrderVerb {
             }
             "forget" => ("forget", Scope::parse(target).ok().map(|scope| Self::Forget { scope })),
             "erase" => ("erase", UserId::parse(target).ok().map(|user| Self::Erase { user })),
+            "recover" => ("recover", parse_hash(target).map(|hash| Self::Recover { hash })),
             "apply" => ("apply", parse_hash(target).map(|hash| Self::Apply { hash })),
             "release-batch" => {
                 let read = pair().and_then(|(batch, people)| read_batch(batch, people));
@@ -216,20 +226,26 @@ fn parse_hex(text: &str, chars: usize) -> Option<String> {
 impl Order {
     /// Checks what the operator says.
     pub fn new(id: OpId, who: &str, because: &str, verb: OrderVerb) -> Result<Self, OrderError> {
-        let who = checked("name of the operator", who, WHO_CHARS_MAX)?;
-        if who.is_empty() {
-            return Err(OrderError::NoOperator);
-        }
-        if who.eq_ignore_ascii_case(SERVICE) {
-            return Err(OrderError::Service);
-        }
-        let because = checked("reason", because, BECAUSE_CHARS_MAX)?;
-        // The printed lines have TEXT in the place of a reason.
-        if because.is_empty() || because == "TEXT" {
-            return Err(OrderError::NoReason);
-        }
+        let (who, because) = said(who, because)?;
         Ok(Self { id, who, because, verb })
     }
+}
+
+/// Who does something, and why, as an operator says it.
+pub fn said(who: &str, because: &str) -> Result<(String, String), OrderError> {
+    let who = checked("name of the operator", who, WHO_CHARS_MAX)?;
+    if who.is_empty() {
+        return Err(OrderError::NoOperator);
+    }
+    if who.eq_ignore_ascii_case(SERVICE) {
+        return Err(OrderError::Service);
+    }
+    let because = checked("reason", because, BECAUSE_CHARS_MAX)?;
+    // The printed lines have TEXT in the place of a reason.
+    if because.is_empty() || because == "TEXT" {
+        return Err(OrderError::NoReason);
+    }
+    Ok((who, because))
 }
 
 fn checked(field: &'static str, text: &str, chars_max: usize) -> Result<String, OrderError> {
@@ -264,6 +280,7 @@ mod tests {
         vec![
             OrderVerb::Pause,
             OrderVerb::Resume,
+            OrderVerb::RecoverBegin,
             OrderVerb::Revoke { principal },
             OrderVerb::Lift { principal },
             OrderVerb::Repin { binding: BindingName::parse("east").unwrap(), group: GroupId::new(id(3)) },
@@ -272,6 +289,7 @@ mod tests {
             OrderVerb::RetryScope { scope: scope.clone() },
             OrderVerb::Forget { scope },
             OrderVerb::Erase { user },
+            OrderVerb::Recover { hash: "ef".repeat(32) },
             OrderVerb::Apply { hash: "ab".repeat(32) },
             OrderVerb::ReleaseBatch { batch, people: "cd".repeat(8) },
             OrderVerb::RejectBatch { batch, people: "cd".repeat(8) },

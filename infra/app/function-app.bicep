@@ -19,6 +19,7 @@ param requestsTableName string
 param headsEndpoint string
 param headsContainer string
 param auditRetentionMonths string
+param instanceId string
 param vaultUrl string
 param applicationInsightsName string
 param scimTenant string
@@ -122,6 +123,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     AUDIT_HEADS_ENDPOINT: headsEndpoint
     AUDIT_HEADS_CONTAINER: headsContainer
     AUDIT_RETENTION_MONTHS: auditRetentionMonths
+    INSTANCE_ID: instanceId
     KEY_VAULT_URL: vaultUrl
     BEARER_TOKEN_SECRET: 'scim-bearer-token'
     SCIM_TENANT: scimTenant

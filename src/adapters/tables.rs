@@ -22,7 +22,7 @@ use crate::ports::ids::IdSource;
 use crate::ports::tables::{
     ETag, KeyRange, PAGE_BYTES_MAX, RowPage, TableAnswer, TableError, TableOps, TableRow, TableWrite, rules,
 };
-use address::{NextPage, TableAddress};
+use address::{NextPage, RowParts, TableAddress};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{Method, Request, Transport, Url};
@@ -194,10 +194,11 @@ impl AzureTables {
         partition: &str,
         range: &KeyRange,
         next: Option<&NextPage>,
+        parts: RowParts,
     ) -> Result<TableAnswer<RowPage>, TableError> {
         let mut range = range.clone();
         loop {
-            let request = self.request(self.address.page(partition, &range, next), Method::Get);
+            let request = self.request(self.address.page(partition, &range, next, parts), Method::Get);
             match self.ask(&request, |answer| answer::page(answer, range.rows_max, next)).await {
                 Err(TableError::TooLarge { .. }) if range.rows_max > 1 => {
                     range.rows_max = (range.rows_max / FEWER_ROWS).max(1);
@@ -252,24 +253,11 @@ impl TableOps for AzureTables {
     }
 
     async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
-        rules::check_range(partition, range)?;
-        let next = range.continuation.as_ref().map(NextPage::parse).transpose()?;
-        let page = match (self.page_from(partition, range, next.as_ref()).await, &next) {
-            // The service no longer knows the continuation, but the last key is known here.
-            (Err(TableError::Refused { code }), Some(next)) if answer::is_stale(&code) => {
-                self.page_from(partition, range, Some(&next.without_continuation())).await?
-            }
-            (page, _) => page?,
-        };
-        // The service orders keys by their UTF-16 code units.
-        let asked_for = |key: &str| {
-            let key = || key.encode_utf16();
-            key().ge(range.from.encode_utf16()) && key().lt(range.to.encode_utf16())
-        };
-        if !page.value.rows.iter().all(|row| asked_for(&row.key)) {
-            return Err(answer::nonsense("a page has rows that were not asked for"));
-        }
-        Ok(page)
+        self.page_of(partition, range, RowParts::All).await
+    }
+
+    async fn key_page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
+        self.page_of(partition, range, RowParts::Key).await
     }
 
     async fn transact(
@@ -282,6 +270,34 @@ impl TableOps for AzureTables {
             [write] => self.write_one(partition, write).await,
             _ => self.write_many(partition, writes).await,
         }
+    }
+}
+
+impl AzureTables {
+    async fn page_of(
+        &self,
+        partition: &str,
+        range: &KeyRange,
+        parts: RowParts,
+    ) -> Result<TableAnswer<RowPage>, TableError> {
+        rules::check_range(partition, range)?;
+        let next = range.continuation.as_ref().map(NextPage::parse).transpose()?;
+        let page = match (self.page_from(partition, range, next.as_ref(), parts).await, &next) {
+            // The service no longer knows the continuation, but the last key is known here.
+            (Err(TableError::Refused { code }), Some(next)) if answer::is_stale(&code) => {
+                self.page_from(partition, range, Some(&next.without_continuation()), parts).await?
+            }
+            (page, _) => page?,
+        };
+        // The service orders keys by their UTF-16 code units.
+        let asked_for = |key: &str| {
+            let key = || key.encode_utf16();
+            key().ge(range.from.encode_utf16()) && key().lt(range.to.encode_utf16())
+        };
+        if !page.value.rows.iter().all(|row| asked_for(&row.key)) {
+            return Err(answer::nonsense("a page has rows that were not asked for"));
+        }
+        Ok(page)
     }
 }
 

@@ -405,6 +405,20 @@ audit_kinds! {
         hash: String = "hash",
     } => sentence(format!("{rows} rows of the export of {exported}, {hash}"));
 
+    /// The state was lost without an export, and begins anew under the id of the installation.
+    StateBegun = "state-begun" {
+        instance: String = "instance",
+    } => sentence(format!("the state was lost, and begins anew; installation {instance}"));
+
+    /// An assignment of ours that no ledger row named is in the ledger of this record again. The next reconcile asks Azure.
+    AssignmentRecovered = "assignment-recovered" {
+        person: UserId = "person",
+        principal: PrincipalId = "principal",
+        role: BackupRole = "role",
+        scope: Scope = "scope",
+        assignment: AssignmentName = "assignment",
+    } => sentence(format!("{role} at {scope} of {person} ({principal}), assignment {assignment}"));
+
     /// A binding's selector was pinned to a group, by the attribute that it matches.
     SelectorPinned = "selector-pinned" {
         attribute: &'static str = "attribute",

@@ -262,6 +262,14 @@ fn chain() -> Vec<AuditEvent> {
     vec![
         AuditEvent::AuditExpired { through_head: 29, through_day: "2025-10-30".to_owned(), months: 13 },
         AuditEvent::StateRestored { exported: "2026-11-25T12:00:00Z".to_owned(), rows: 1234, hash },
+        AuditEvent::StateBegun { instance: "00000000-0000-4000-8000-000000000077".to_owned() },
+        AuditEvent::AssignmentRecovered {
+            person: user(),
+            principal: principal(),
+            role: BackupRole::Operator,
+            scope: Scope::parse("/subscriptions/00000000-0000-0000-0000-000000000001").unwrap(),
+            assignment: assignment(0x44),
+        },
     ]
 }
 

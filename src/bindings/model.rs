@@ -118,4 +118,10 @@ impl Bindings {
         let unique: BTreeSet<&Scope> = bound.chain(&self.retired).collect();
         unique.into_iter().cloned().collect()
     }
+
+    /// The bindings that give that role there.
+    pub fn giving(&self, role: BackupRole, scope: &Scope) -> Vec<BindingName> {
+        let gives = |binding: &&ConfiguredBinding| binding.role == role && &binding.scope == scope;
+        self.bindings.iter().filter(gives).map(|binding| binding.name.clone()).collect()
+    }
 }

@@ -21,10 +21,12 @@ mod parity;
 mod past;
 mod plan;
 mod progress;
+mod recover;
 mod report;
 mod requests;
 mod serve;
 mod short_scope;
+mod state;
 mod suggest;
 mod token;
 
@@ -80,6 +82,8 @@ enum Command {
     Parity(parity::Arguments),
     /// Show what the service would do: now, or with a file of bindings that is not active yet.
     Plan(plan::Arguments),
+    /// Write the whole state into a file, check such a file, or restore it into an empty table.
+    State(state::Arguments),
     /// Make, list and revoke the bearer tokens of the identity providers, in the vault.
     Token(token::Arguments),
     /// Let a synthetic leaver be granted a role, revoked and removed, and say whether Azure followed, and how fast.
@@ -108,6 +112,10 @@ enum Command {
     Forget(order::ScopeArguments),
     /// Erase the names and addresses of a deleted user. The audit keeps the SCIM id.
     Erase(order::PersonArguments),
+    /// Show what Azure holds of this installation and the state lost, let it come back, or begin anew after a loss.
+    ///
+    /// Without a hash it only reads, with the operator's own right to read role assignments.
+    Recover(recover::Arguments),
     /// Let the plan with this hash happen.
     Apply(order::ApplyArguments),
     /// Check or stamp bindings.json, or print its JSON Schema.
@@ -145,6 +153,7 @@ pub fn run() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Parity(arguments) => parity::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::State(arguments) => state::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
@@ -158,6 +167,7 @@ pub fn run() -> ExitCode {
         Command::AcceptIdentity(arguments) => order::accept_identity(&arguments),
         Command::Forget(arguments) => order::forget(&arguments),
         Command::Erase(arguments) => order::erase(&arguments),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Apply(arguments) => order::apply(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }

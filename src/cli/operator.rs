@@ -3,11 +3,11 @@
 #[cfg(feature = "local")]
 use crate::app::ControlClientError;
 use crate::app::{self, ConnectError, OperatorAccess, ScimClientError};
-use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_USAGE, complain, in_file};
+use crate::cli::exit::{ArgumentFileError, EXIT_DEPENDENCY, EXIT_FINDINGS, EXIT_USAGE, complain, in_file};
 use crate::cli::suggest::people_like;
 use crate::config::{self, ConfigError, HeadsContainer, OperatorConfig};
 use crate::error_chain::escape_control;
-use crate::id::PrincipalId;
+use crate::id::{InstanceId, PrincipalId};
 use crate::ports::azure_access::{AccessReader, DirectoryReader};
 use crate::ports::head_archive::ArchiveError;
 use crate::ports::role_assignments::RoleAssignments;
@@ -16,6 +16,8 @@ use crate::service::access::parity::assigned::AssignedError;
 use crate::service::access::people::{self, FoundPerson};
 use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
+use crate::service::state::recover::RecoverError;
+use crate::service::state::restore::RestoreError;
 use crate::store::{StateStore, StoreError};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -74,6 +76,10 @@ pub(super) enum OperatorError {
     NewVersion(#[source] SecretError),
     #[error("cannot read the identity provider's list")]
     Assigned(#[source] AssignedError),
+    #[error("the state was not restored")]
+    Restore(#[source] RestoreError),
+    #[error("what was lost is not known")]
+    Recover(#[source] RecoverError),
     #[error("cannot read the heads of the audit")]
     Archive(#[source] ArchiveError),
     #[error("head {number} of the audit cannot be read")]
@@ -117,6 +123,9 @@ fn exit_code(error: &OperatorError) -> u8 {
         | OperatorError::Scim(ScimClientError::Address { .. })
         | OperatorError::Usage(_)
         | OperatorError::NoPerson(_) => EXIT_USAGE,
+        OperatorError::Restore(RestoreError::Store(_)) => EXIT_DEPENDENCY,
+        OperatorError::Restore(RestoreError::Differs { .. } | RestoreError::File(_)) => EXIT_FINDINGS,
+        OperatorError::Restore(_) => EXIT_USAGE,
         _ => EXIT_DEPENDENCY,
     }
 }
@@ -195,6 +204,11 @@ impl OperatorArguments {
     /// The service's Entra object, where the environment names it.
     pub(super) fn service_principal(&self) -> Result<Option<PrincipalId>, OperatorError> {
         config::service_principal(&self.variables()?).map_err(OperatorError::Setting)
+    }
+
+    /// The installation, where the environment names it.
+    pub(super) fn instance(&self) -> Result<Option<InstanceId>, OperatorError> {
+        config::instance_id(&self.variables()?).map_err(OperatorError::Setting)
     }
 
     /// The settings of the command, and one more.

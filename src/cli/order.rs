@@ -27,18 +27,18 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct PlaceArguments {
     /// Why. It is kept in the audit.
     #[arg(long, value_name = "TEXT")]
-    because: String,
+    pub(super) because: String,
     /// Who orders. [default: the name of the login on this machine]
     #[arg(long, value_name = "NAME")]
-    who: Option<String>,
+    pub(super) who: Option<String>,
     /// Do not wait until the order is carried out.
     #[arg(long)]
-    no_wait: bool,
+    pub(super) no_wait: bool,
     /// One line of JSON per order.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
-    operator: OperatorArguments,
+    pub(super) operator: OperatorArguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -336,18 +336,20 @@ fn next_words(order: &Order, outcome: Option<&OrderOutcome>) -> Option<(&'static
     match outcome {
         None => Some(("to see what became of it", "orders")),
         Some(outcome) if names_another_plan(order, outcome) => {
-            Some(("to see the plan as it is now", "plan --pending"))
+            let words =
+                if matches!(order.verb, OrderVerb::Apply { .. }) { "plan --pending" } else { "recover" };
+            Some(("to see the plan as it is now", words))
         }
         Some(_) => None,
     }
 }
 
-/// Whether an order to apply was refused because the plan moved: the hash of now is said.
+/// Whether an order to apply or to recover was refused because the plan moved: the hash of now is said.
 fn names_another_plan(order: &Order, outcome: &OrderOutcome) -> bool {
     let is_hash =
         |word: &str| orders::parse_hash(word.trim_matches(|c: char| !c.is_ascii_hexdigit())).is_some();
-    let is_apply = matches!(order.verb, OrderVerb::Apply { .. });
-    is_apply && outcome.is_refused && outcome.detail.split_whitespace().any(is_hash)
+    let is_of_plan = matches!(order.verb, OrderVerb::Apply { .. } | OrderVerb::Recover { .. });
+    is_of_plan && outcome.is_refused && outcome.detail.split_whitespace().any(is_hash)
 }
 
 fn to_json(order: &Order, outcome: Option<&OrderOutcome>) -> Value {

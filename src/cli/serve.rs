@@ -128,6 +128,7 @@ impl Ready {
             clock,
             ids,
             tenant: config.tenant.clone(),
+            instance: config.instance,
             base_url: config.base_url(address),
             effect_limits: EffectLimits::default(),
             inline: InlineLimits::default(),
@@ -158,12 +159,18 @@ impl Ready {
             let tokens = tokens.clone();
             async move { tokens.keep_fresh().await }
         }));
+        let gate = service.gate.clone();
         tokio::spawn(async move {
             table_is_made.await;
             app::supervise("storing the bundled bindings", move || {
-                let bundled = bundled.clone();
-                let package = package.clone();
-                async move { bundled.activate_until_answered(&package).await }
+                let (bundled, package, gate) = (bundled.clone(), package.clone(), gate.clone());
+                async move {
+                    loop {
+                        bundled.activate_until_answered(&package).await;
+                        // The table may have been lost since.
+                        gate.found_again().await;
+                    }
+                }
             })
             .await;
         });

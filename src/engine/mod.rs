@@ -19,7 +19,8 @@ pub mod with_clock;
 
 use crate::ports::clock::Clock;
 use crate::ports::tables::{
-    ETag, KeyRange, PageContinuation, RowPage, TableAnswer, TableError, TableOps, TableRow, TableWrite, rules,
+    ETag, KeyRange, PageContinuation, RowPage, RowProperties, TableAnswer, TableError, TableOps, TableRow,
+    TableWrite, rules,
 };
 use async_trait::async_trait;
 use row_record::RowRecord;
@@ -71,18 +72,11 @@ impl TableOps for TableEngine {
     }
 
     async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
-        rules::check_range(partition, range)?;
-        check_continuation(range)?;
-        let mut from = row_record::row_key(partition, &range.from);
-        if let Some(PageContinuation(next)) = &range.continuation {
-            from = from.max(row_record::row_key(partition, next));
-        }
-        let to = row_record::row_key(partition, &range.to);
-        if from >= to {
-            return Ok(self.answer(RowPage::default()));
-        }
-        let found = self.store.range(&from, &to, range.rows_max).map_err(RowStoreError::unknown)?;
-        Ok(self.answer(page(found).map_err(RowStoreError::unknown)?))
+        self.page_of(partition, range, row)
+    }
+
+    async fn key_page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
+        self.page_of(partition, range, row_without_properties)
     }
 
     async fn transact(
@@ -97,6 +91,31 @@ impl TableOps for TableEngine {
     }
 }
 
+/// Reads a stored row.
+type ReadRow = fn(String, &[u8]) -> Result<TableRow, RowStoreError>;
+
+impl TableEngine {
+    fn page_of(
+        &self,
+        partition: &str,
+        range: &KeyRange,
+        read: ReadRow,
+    ) -> Result<TableAnswer<RowPage>, TableError> {
+        rules::check_range(partition, range)?;
+        check_continuation(range)?;
+        let mut from = row_record::row_key(partition, &range.from);
+        if let Some(PageContinuation(next)) = &range.continuation {
+            from = from.max(row_record::row_key(partition, next));
+        }
+        let to = row_record::row_key(partition, &range.to);
+        if from >= to {
+            return Ok(self.answer(RowPage::default()));
+        }
+        let found = self.store.range(&from, &to, range.rows_max).map_err(RowStoreError::unknown)?;
+        Ok(self.answer(page(found, read).map_err(RowStoreError::unknown)?))
+    }
+}
+
 /// A continuation of this engine is the key where the next page begins.
 fn check_continuation(range: &KeyRange) -> Result<(), TableError> {
     match &range.continuation {
@@ -108,10 +127,10 @@ fn check_continuation(range: &KeyRange) -> Result<(), TableError> {
     }
 }
 
-fn page(found: FoundRows) -> Result<RowPage, RowStoreError> {
+fn page(found: FoundRows, read: ReadRow) -> Result<RowPage, RowStoreError> {
     let mut page = RowPage { rows: Vec::with_capacity(found.pairs.len()), continuation: None };
     for (key, value) in found.pairs {
-        page.rows.push(row(row_record::key_text(&key)?, &value)?);
+        page.rows.push(read(row_record::key_text(&key)?, &value)?);
     }
     if let Some(next) = found.next {
         page.continuation = Some(PageContinuation(row_record::key_text(&next)?));
@@ -122,4 +141,9 @@ fn page(found: FoundRows) -> Result<RowPage, RowStoreError> {
 fn row(key: String, bytes: &[u8]) -> Result<TableRow, RowStoreError> {
     let RowRecord { version, properties } = RowRecord::decode(bytes)?;
     Ok(TableRow { key, properties, etag: row_record::etag(version) })
+}
+
+fn row_without_properties(key: String, bytes: &[u8]) -> Result<TableRow, RowStoreError> {
+    let etag = row_record::etag(RowRecord::version_in(bytes)?);
+    Ok(TableRow { key, properties: RowProperties::new(), etag })
 }

@@ -75,6 +75,11 @@ impl RowRecord {
         }
         Ok(Self { version, properties })
     }
+
+    /// The version alone.
+    pub fn version_in(bytes: &[u8]) -> Result<u64, RowRecordError> {
+        Reader(bytes).array().map(u64::from_le_bytes)
+    }
 }
 
 fn put_value(bytes: &mut Vec<u8>, value: &PropertyValue) {

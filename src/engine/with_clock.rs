@@ -37,6 +37,10 @@ impl TableOps for WithClock {
         self.tables.page(partition, range).await.map(|answer| self.date(answer))
     }
 
+    async fn key_page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
+        self.tables.key_page(partition, range).await.map(|answer| self.date(answer))
+    }
+
     async fn transact(
         &self,
         partition: &str,

@@ -79,7 +79,14 @@ impl HttpError {
 
     /// Whether a dependency is busy or away, which the log names.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, HttpError::Service(ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. }))
+        matches!(
+            self,
+            HttpError::Service(
+                ServiceError::Busy { .. }
+                    | ServiceError::ChangeUnderWay { .. }
+                    | ServiceError::NewerRelease { .. }
+            )
+        )
     }
 
     /// What the answer says.
@@ -103,7 +110,10 @@ impl HttpError {
         match error {
             ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => error.clone(),
             ServiceError::Busy { .. } => scim::Error::unavailable("storage is busy or away; try again"),
-            ServiceError::ChangeUnderWay { .. } => scim::Error::unavailable(format!("{error}; try again")),
+            ServiceError::ChangeUnderWay { .. } | ServiceError::NewerRelease { .. } => {
+                scim::Error::unavailable(format!("{error}; try again"))
+            }
+            ServiceError::NoState { .. } => scim::Error::unavailable(error.to_string()),
             ServiceError::Bug { .. } => scim::Error::internal("internal error"),
         }
     }
@@ -140,7 +150,10 @@ impl HttpError {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(NOT_CONFIGURED_WAIT)));
             }
             HttpError::Service(
-                ServiceError::Busy { retry_after, .. } | ServiceError::ChangeUnderWay { retry_after, .. },
+                ServiceError::Busy { retry_after, .. }
+                | ServiceError::ChangeUnderWay { retry_after, .. }
+                | ServiceError::NewerRelease { retry_after, .. }
+                | ServiceError::NoState { retry_after, .. },
             )
             | HttpError::TokensUnavailable { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));

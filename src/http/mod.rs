@@ -25,6 +25,7 @@ mod request_record;
 mod respond;
 mod routes;
 mod serving;
+mod state_gate;
 mod streaming;
 mod strict_json;
 mod trace;
@@ -37,6 +38,7 @@ pub use health::{DEGRADED, HealthDetails, HealthProbe, UNAVAILABLE};
 use crate::ports::{clock::Clock, ids::IdSource};
 use crate::service::Provisioning;
 use crate::service::request_log::RequestLog;
+use crate::service::state::gate::StateGate;
 use crate::service::tokens::BearerTokens;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
@@ -54,6 +56,8 @@ use std::sync::Arc;
 pub struct HttpDeps {
     pub provisioning: Arc<Provisioning>,
     pub request_log: Arc<RequestLog>,
+    /// Whether there is a state to work with.
+    pub gate: Arc<StateGate>,
     pub tokens: Arc<BearerTokens>,
     pub timer: Arc<TimerTrigger>,
     pub clock: Arc<dyn Clock>,
@@ -89,11 +93,12 @@ fn app(
         InitError = (),
     >,
 > {
-    let HttpDeps { provisioning, request_log, tokens, timer, clock, ids, base_url, .. } = edge;
+    let HttpDeps { provisioning, request_log, gate, tokens, timer, clock, ids, base_url, .. } = edge;
     let HttpDeps { announce_cursors, health, details, .. } = edge;
     App::new()
         .app_data(Data::from(provisioning))
         .app_data(Data::from(request_log))
+        .app_data(Data::from(gate))
         .app_data(Data::from(tokens))
         .app_data(Data::from(timer))
         .app_data(Data::new(trace::RequestObserver { clock, ids, rejections: shared.rejections }))
@@ -104,6 +109,7 @@ fn app(
         .app_data(Data::new(health))
         .app_data(Data::new(details))
         .configure(routes::configure)
+        .wrap(from_fn(state_gate::require_state))
         .wrap(from_fn(auth::authenticate))
         .wrap(from_fn(head::serve_as_get))
         .wrap(from_fn(request_record::note_refusal))

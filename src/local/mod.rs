@@ -224,6 +224,7 @@ async fn start(
         ids: Arc::new(RandomIds::new(clock.clone())),
         clock,
         tenant: app::LOCAL_TENANT.to_owned(),
+        instance: None,
         base_url: base_url.clone(),
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),

@@ -179,6 +179,12 @@ pub trait TableOps: Send + Sync {
     async fn get(&self, partition: &str, key: &str) -> Result<TableAnswer<Option<TableRow>>, TableError>;
     /// One page of a range in key order. A page is read at one moment; two pages are not.
     async fn page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError>;
+    /// The same with rows that have keys and ETags, and no properties: whether they are there, and still the same.
+    async fn key_page(&self, partition: &str, range: &KeyRange) -> Result<TableAnswer<RowPage>, TableError> {
+        let mut answer = self.page(partition, range).await?;
+        answer.value.rows.iter_mut().for_each(|row| row.properties.clear());
+        Ok(answer)
+    }
     /// All writes or none, in one partition, at most one write a row. Returns the new ETags in the order of the
     /// writes (`None` for a delete). The first write that cannot be done names the error.
     async fn transact(

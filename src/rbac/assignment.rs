@@ -1,6 +1,6 @@
 //! A role assignment as Azure holds it, and the name that is ours.
 
-use super::{BackupRole, Scope};
+use super::{BackupRole, BindingName, Scope};
 use crate::id::{IdError, InstanceId, PrincipalId};
 use std::fmt;
 use uuid::{Uuid, uuid};
@@ -24,10 +24,29 @@ impl AssignmentName {
         Self(value)
     }
 
+    /// The GUID.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+
     /// Reads a GUID.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         PrincipalId::parse(text).map(|id| Self(id.uuid()))
     }
+}
+
+/// Before the id of the installation, in the description of an assignment.
+const MANAGED: &str = "Managed by azure-backup-scim, installation ";
+/// Characters of a description: Azure takes 1,024.
+const DESCRIPTION_CHARS_MAX: usize = 1000;
+
+/// What the portal shows of an assignment of ours: who made it, and why. The id of the installation comes first, so that it can be
+/// read there when it is nowhere else.
+pub fn description(bindings: &[BindingName], instance: InstanceId) -> String {
+    let names: Vec<&str> = bindings.iter().map(BindingName::as_str).collect();
+    let mut text = format!("{MANAGED}{instance}, binding {}; do not edit", names.join(", "));
+    text.truncate(text.char_indices().nth(DESCRIPTION_CHARS_MAX).map_or(text.len(), |(at, _)| at));
+    text
 }
 
 impl fmt::Display for AssignmentName {
@@ -107,6 +126,19 @@ mod tests {
             derive(VAULT, BackupRole::Operator, PRINCIPAL, other),
         ]);
         assert_eq!(names.len(), 5);
+    }
+
+    #[test]
+    fn a_description_names_the_installation_however_many_bindings_there_are() {
+        let instance = InstanceId::parse(INSTANCE).unwrap();
+        let names: Vec<BindingName> =
+            (0..200).map(|n| BindingName::parse(&format!("b{n}")).unwrap()).collect();
+        assert_eq!(
+            description(&names[..2], instance),
+            format!("Managed by azure-backup-scim, installation {INSTANCE}, binding b0, b1; do not edit")
+        );
+        let long = description(&names, instance);
+        assert!(long.contains(INSTANCE) && long.chars().count() == DESCRIPTION_CHARS_MAX);
     }
 
     #[test]

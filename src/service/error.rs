@@ -2,10 +2,13 @@
 
 use crate::scim;
 use crate::store::StoreError;
+use crate::store::state_hold::StateHold;
 use std::time::Duration;
 
 /// `Retry-After` after a conflict with the change of another request.
 const CONFLICT_RETRY: Duration = Duration::from_secs(1);
+/// An upgrade takes minutes.
+const NEWER_RELEASE_RETRY: Duration = Duration::from_secs(60);
 
 /// Why a SCIM request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,16 @@ pub enum ServiceError {
         #[source]
         source: Option<StoreError>,
     },
+    /// 503: a newer release, which is alive beside this one or was before a rollback, wrote a row that this one cannot read.
+    #[error("a newer release wrote what this request needs")]
+    NewerRelease {
+        retry_after: Duration,
+        #[source]
+        source: StoreError,
+    },
+    /// 503: there is no state to work with, until an operator has done something.
+    #[error("{}", hold_text(hold))]
+    NoState { hold: StateHold, retry_after: Duration },
     /// 500: a bug of ours, or a row that cannot be understood. The text is for the log, not for the answer.
     #[error("internal error")]
     Bug {
@@ -48,9 +61,26 @@ impl ServiceError {
     pub fn scim_error(&self) -> Option<&scim::Error> {
         match self {
             ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => Some(error),
-            ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. } | ServiceError::Bug { .. } => {
-                None
-            }
+            ServiceError::Busy { .. }
+            | ServiceError::ChangeUnderWay { .. }
+            | ServiceError::NoState { .. }
+            | ServiceError::NewerRelease { .. }
+            | ServiceError::Bug { .. } => None,
+        }
+    }
+}
+
+/// What the reader of a provisioning log can do about it.
+const fn hold_text(hold: &StateHold) -> &'static str {
+    match hold {
+        StateHold::Lost(_) => {
+            "the state of this service was lost; nothing was changed. An operator restores it with `state restore`, or begins \
+             anew with `recover --begin`; this request is tried again until then"
+        }
+        StateHold::Restoring => "the state of this service is being restored; nothing was changed, try again",
+        StateHold::OtherInstance { .. } => {
+            "the state is of another installation than the setting INSTANCE_ID names; nothing was changed. An operator has to \
+             set the right table or id"
         }
     }
 }
@@ -78,9 +108,8 @@ impl From<StoreError> for ServiceError {
                 let error = scim::Error::too_many(format_args!("{bytes_max} bytes"));
                 Self::StorageLimit { error, source }
             }
-            StoreError::Corrupt { .. } | StoreError::TooNew { .. } | StoreError::Invalid { .. } => {
-                Self::Bug { source }
-            }
+            StoreError::TooNew { .. } => Self::NewerRelease { retry_after: NEWER_RELEASE_RETRY, source },
+            StoreError::Corrupt { .. } | StoreError::Invalid { .. } => Self::Bug { source },
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{StoredOverdue, StoredUnreachable};
 use crate::store::pending_bindings::PendingBindings;
 use crate::store::recent_findings::RecentFindings;
+use crate::store::state_hold::StateHold;
 use crate::store::sweep_schedule::SweepCounts;
 use crate::store::throttles::{CallKind, StoredThrottles};
 use serde_json::{Map, Value, json};
@@ -323,6 +324,11 @@ impl HealthStatus {
     /// Whether the table of orders cannot be read.
     pub(super) fn orders_unreadable(&self, unreadable: bool) {
         self.held().snapshot.orders_unreadable = unreadable;
+    }
+
+    /// Why this process may do nothing with the state, as it was last read.
+    pub(super) fn state_held(&self, hold: Option<&StateHold>) {
+        self.held().snapshot.state_hold = hold.cloned();
     }
 
     /// The bundled file that waits, as it was last read.

@@ -20,6 +20,7 @@ mod rate_limit;
 pub mod reconcile;
 pub mod reconcile_queue;
 pub mod request_log;
+pub mod state;
 mod throttling;
 pub mod tokens;
 

@@ -6,6 +6,7 @@ use crate::rbac::Scope;
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::member_plan::MemberPlan;
 use crate::store::reconcile_queue::{Priority, QueueItem, QueuePage, QueuePosition, ReconcileRequest};
+use crate::store::recovered_rows::RecoveredRows;
 use crate::store::{StateStore, StoreError, keys};
 
 /// What a job does.
@@ -31,6 +32,8 @@ pub enum JobKind {
     ForgetScope(Scope),
     /// Everyone in a batch of a breaker that was decided.
     PeopleOfBatch(OpId),
+    /// What Azure holds of ours comes back into the ledger.
+    Recover(Box<RecoveredRows>),
 }
 
 impl JobKind {
@@ -46,6 +49,7 @@ impl JobKind {
             JobKind::PeopleOfScope(_) => "people-of-scope",
             JobKind::ForgetScope(_) => "forget-scope",
             JobKind::PeopleOfBatch(_) => "people-of-batch",
+            JobKind::Recover(_) => "recover",
         }
     }
 
@@ -55,7 +59,7 @@ impl JobKind {
             JobKind::DeleteGroup(group) | JobKind::LeaveGroups(group) | JobKind::ChangeMembers(group, _) => {
                 group.to_string()
             }
-            JobKind::Snapshot { .. } | JobKind::WakeWaiting => String::new(),
+            JobKind::Snapshot { .. } | JobKind::WakeWaiting | JobKind::Recover(_) => String::new(),
             JobKind::PrincipalHolder(principal) => principal.to_string(),
             JobKind::PeopleOfScope(scope) | JobKind::ForgetScope(scope) => scope.as_str().to_owned(),
             JobKind::PeopleOfBatch(batch) => batch.to_string(),
@@ -79,6 +83,7 @@ impl JobKind {
             "principal-holder" => Ok(JobKind::PrincipalHolder(reader.parsed("target", PrincipalId::parse)?)),
             "people-of-scope" => Ok(JobKind::PeopleOfScope(reader.parsed("target", Scope::parse)?)),
             "forget-scope" => Ok(JobKind::ForgetScope(reader.parsed("target", Scope::parse)?)),
+            "recover" => Ok(JobKind::Recover(Box::new(RecoveredRows::read(reader)?))),
             "people-of-batch" => Ok(JobKind::PeopleOfBatch(reader.parsed("target", OpId::parse)?)),
             _ => reader.parsed("kind", |_| Err(())),
         }
@@ -231,6 +236,7 @@ fn job_fields(kind: &JobKind, request: &ReconcileRequest) -> RowFields {
             fields.text("before", before.as_str()).text("after", after.as_str())
         }
         JobKind::ChangeMembers(_, plan) => plan.fields(fields),
+        JobKind::Recover(rows) => rows.fields(fields),
         _ => fields,
     }
 }
@@ -262,6 +268,7 @@ impl StoredJob {
             | JobKind::PeopleOfScope(_)
             | JobKind::ForgetScope(_)
             | JobKind::PeopleOfBatch(_)
+            | JobKind::Recover(_)
             | JobKind::ChangeMembers(..) => None,
         }
     }

@@ -21,7 +21,7 @@ pub struct JournalLine {
     pub line: String,
     /// It says that the records up to that head were deleted.
     pub expired: Option<u64>,
-    /// It says that the state was restored, from an export that began then.
+    /// It says that the state was restored, from an export that began then, or that it begins anew with nothing.
     pub restored: Option<OffsetDateTime>,
 }
 
@@ -51,7 +51,7 @@ struct Declared {
 impl Declared {
     fn read(changes: &str) -> Self {
         let mut declared = Self::default();
-        if !changes.contains("audit-expired") && !changes.contains("state-restored") {
+        if !["audit-expired", "state-restored", "state-begun"].iter().any(|kind| changes.contains(kind)) {
             return declared;
         }
         let changes: Value = serde_json::from_str(changes).unwrap_or_default();
@@ -64,6 +64,7 @@ impl Declared {
                     let exported = change.get("exported").and_then(Value::as_str).unwrap_or_default();
                     declared.restored = OffsetDateTime::parse(exported, &Rfc3339).ok();
                 }
+                Some("state-begun") => declared.restored = Some(OffsetDateTime::UNIX_EPOCH),
                 _ => {}
             }
         }
@@ -226,6 +227,8 @@ mod tests {
         assert_eq!(of(r#"[{"kind":"audit-expired","throughHead":7}]"#).expired, Some(7));
         let restored = of(r#"[{"kind":"state-restored","exported":"2026-11-25T12:00:00Z"}]"#).restored;
         assert_eq!(restored, Some(time::macros::datetime!(2026-11-25 12:00 UTC)));
+        let begun = of(r#"[{"kind":"state-begun","instance":"x"}]"#).restored;
+        assert_eq!(begun, Some(OffsetDateTime::UNIX_EPOCH), "everything before may be lost");
         let other = of(r#"[{"kind":"member-added","member":"audit-expired"}]"#);
         assert_eq!((other.expired, other.restored), (None, None));
     }

@@ -167,6 +167,11 @@ impl StateStore {
         Ok(self.holder_in(&row))
     }
 
+    /// Whether the ledger of a record has its side of a pin.
+    pub async fn has_pin(&self, user: UserId, principal: PrincipalId) -> Result<bool, StoreError> {
+        Ok(self.get(&keys::ledger_pin(user, principal)).await?.is_some())
+    }
+
     /// Whom a `p:` row names.
     pub(super) fn holder_in(&self, row: &TableRow) -> PrincipalHolder {
         let user = RowReader::new(row).and_then(|reader| reader.parsed("user", UserId::parse));
@@ -209,6 +214,12 @@ pub fn pin(user: UserId, principal: PrincipalId, op: OpId) -> [TableWrite; 2] {
         TableWrite::Insert { key: keys::principal(principal), properties: pinned.clone() },
         TableWrite::Insert { key: keys::ledger_pin(user, principal), properties: pinned },
     ]
+}
+
+/// The record's own side of a pin that is there, again.
+pub fn pin_again(user: UserId, principal: PrincipalId, op: OpId) -> TableWrite {
+    let [_, own] = pin(user, principal, op);
+    own
 }
 
 /// Writes an entry: over the version that was read, with what a later release put there, or as a new row.

@@ -76,6 +76,11 @@ pub fn pause(order: &LeverOrder) -> TableWrite {
     insert(PAUSE, order)
 }
 
+/// Whether the row is the pause.
+pub(super) fn is_pause(key: &str) -> bool {
+    key == keys::setting(PAUSE)
+}
+
 /// The service is no longer paused.
 pub fn resume(pause: &SetLever) -> TableWrite {
     remove(PAUSE, pause)

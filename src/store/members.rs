@@ -232,7 +232,7 @@ impl StateStore {
         let (_, to) = keys::range_of(&keys::groups_prefix(*last));
         let mut memberships = 0;
         while let Some(next) = users.get(found.at) {
-            let mut pages = self.pages(keys::groups_prefix(*next), to.clone());
+            let mut pages = self.key_pages(keys::groups_prefix(*next), to.clone());
             loop {
                 let Some(rows) = pages.next().await? else { return Ok(found.groups) };
                 memberships += rows.len();

@@ -39,12 +39,14 @@ impl PlacedOrder {
             Ok(order) => match order.verb {
                 OrderVerb::Forget { .. }
                 | OrderVerb::Apply { .. }
+                | OrderVerb::Recover { .. }
                 | OrderVerb::RetryScope { .. }
                 | OrderVerb::ReleaseBatch { .. }
                 | OrderVerb::RejectBatch { .. }
                 | OrderVerb::Erase { .. } => true,
                 OrderVerb::Pause
                 | OrderVerb::Resume
+                | OrderVerb::RecoverBegin
                 | OrderVerb::Revoke { .. }
                 | OrderVerb::Lift { .. }
                 | OrderVerb::Repin { .. }
@@ -54,6 +56,13 @@ impl PlacedOrder {
             },
             Err(_) => false,
         }
+    }
+}
+
+impl PlacedOrder {
+    /// Whether it begins anew after a loss: the only order that needs no state.
+    pub fn begins_anew(&self) -> bool {
+        self.order.as_ref().is_ok_and(|order| order.verb == OrderVerb::RecoverBegin)
     }
 }
 

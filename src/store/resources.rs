@@ -482,10 +482,10 @@ impl StateStore {
         self.pages(format!("{}{bucket}", I::HEADERS), id.header_key())
     }
 
-    /// The headers of a kind between two ids, both included.
-    pub fn headers_between<I: ResourceId>(&self, first: I, last: I) -> RowPages<'_> {
+    /// The headers of a kind between two ids, both included, without what they say.
+    pub fn header_keys_between<I: ResourceId>(&self, first: I, last: I) -> RowPages<'_> {
         let (_, to) = keys::range_of(&format!("{}:", last.header_key()));
-        self.pages(first.header_key(), to)
+        self.key_pages(first.header_key(), to)
     }
 
     /// The header of that id as a row: many rows are held more cheaply than what they say.

@@ -9,6 +9,8 @@ use crate::store::levers::Levers;
 use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
 use crate::store::room_claims::RoomClaims;
 use crate::store::scope_blocks::{self, ScopeBlocks};
+use crate::store::state_copy::insert_instance;
+use crate::store::state_hold::{INSTANCE, IncompleteRows, InstanceRow, StateHold};
 use crate::store::throttles::StoredThrottles;
 use crate::store::{StateStore, StoreError, keys};
 use std::borrow::Cow;
@@ -59,6 +61,10 @@ pub struct TenantSettings {
     pub pointer: ActiveVersionRow,
     /// `None`: it was not made yet, or cannot be read.
     pub instance: Option<InstanceId>,
+    pub instance_row: Option<InstanceRow>,
+    /// Why a service may do nothing with this state, if it may not.
+    pub hold: Option<StateHold>,
+    pub(super) incomplete: IncompleteRows,
     pub throttles: StoredThrottles,
     pub claims: RoomClaims,
     pub levers: Levers,
@@ -84,6 +90,7 @@ impl StateStore {
         while let Some(rows) = pages.next().await? {
             rows.iter().for_each(|row| self.take_setting(row, &mut settings));
         }
+        settings.hold = self.hold_of(&settings);
         Ok(settings)
     }
 
@@ -106,7 +113,14 @@ impl StateStore {
                 break;
             }
         }
+        settings.hold = self.hold_of(&settings);
         Ok((settings, blocks))
+    }
+
+    fn hold_of(&self, settings: &TenantSettings) -> Option<StateHold> {
+        let in_use = settings.pointer != ActiveVersionRow::Absent;
+        let row = settings.instance_row.as_ref();
+        StateHold::of(&settings.incomplete, row, in_use, self.expected_instance())
     }
 
     fn take_setting(&self, row: &TableRow, settings: &mut TenantSettings) {
@@ -114,8 +128,12 @@ impl StateStore {
             "bindings" => settings.pointer = self.pointer_row(row),
             pending_bindings::NAME => settings.pending = Some(self.pending_in(row)),
             drills::NAME => settings.drill = self.readable(row, StoredDrill::read(row)),
-            "instance" => settings.instance = self.readable(row, read_instance(row)),
+            INSTANCE => {
+                settings.instance_row = self.readable(row, InstanceRow::read(row));
+                settings.instance = settings.instance_row.as_ref().map(|row| row.id);
+            }
             _ => {
+                settings.incomplete.read_row(row);
                 settings.batches.read_row(self, row);
                 settings.levers.read_row(self, row);
                 settings.throttles.read_row(row);
@@ -193,18 +211,17 @@ impl StateStore {
 
     /// The id of this installation, if it was made.
     pub async fn known_instance(&self) -> Result<Option<InstanceId>, StoreError> {
-        self.get(&keys::setting("instance")).await?.as_ref().map(read_instance).transpose()
+        self.get(&keys::setting(INSTANCE)).await?.as_ref().map(read_instance).transpose()
     }
 
-    /// The id of this installation: made at the first start, read afterwards.
+    /// The id of this installation: made at the first start, unless the settings name it; read afterwards.
     pub async fn instance(&self) -> Result<InstanceId, StoreError> {
-        let key = keys::setting("instance");
+        let key = keys::setting(INSTANCE);
         if let Some(row) = self.get(&key).await? {
             return read_instance(&row);
         }
-        let id = InstanceId::new(self.ids.random());
-        let properties = RowFields::row().text("id", id.to_string()).done();
-        match self.transact_unjournaled(&[TableWrite::Insert { key: key.clone(), properties }]).await {
+        let id = self.expected_instance().unwrap_or_else(|| InstanceId::new(self.ids.random()));
+        match self.transact_unjournaled(&[insert_instance(id)]).await {
             Ok(_) => Ok(id),
             Err(error) => match self.get(&key).await? {
                 Some(row) => read_instance(&row),

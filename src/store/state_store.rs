@@ -4,6 +4,7 @@ use crate::audit::AuditRecord;
 use crate::backoff::Backoff;
 use crate::error_chain::ErrorChain;
 use crate::events::log_event;
+use crate::id::InstanceId;
 use crate::ports::clock::Clock;
 use crate::ports::ids::IdSource;
 use crate::ports::tables::{
@@ -62,6 +63,8 @@ pub struct StateStore {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     unreadable: Arc<RecentFindings>,
+    /// The installation that the settings name.
+    expected_instance: Option<InstanceId>,
     /// Where this is here, what is read is counted and bounded.
     meter: Option<Arc<ReadMeter>>,
 }
@@ -75,7 +78,17 @@ impl StateStore {
         ids: Arc<dyn IdSource>,
     ) -> Self {
         let unreadable = Arc::new(RecentFindings::new(clock.clone(), UNREADABLE_FOR));
-        Self { tables, tenant, clock, ids, unreadable, meter: None }
+        Self { tables, tenant, clock, ids, unreadable, expected_instance: None, meter: None }
+    }
+
+    /// The same rows, which must be of that installation.
+    pub fn of_installation(self, expected_instance: Option<InstanceId>) -> Self {
+        Self { expected_instance, ..self }
+    }
+
+    /// The installation that the settings name.
+    pub(super) const fn expected_instance(&self) -> Option<InstanceId> {
+        self.expected_instance
     }
 
     /// The partition of this installation.
@@ -158,7 +171,12 @@ impl StateStore {
     /// A range of any length, page by page, so that it is never held whole.
     pub fn pages(&self, from: String, to: String) -> RowPages<'_> {
         let range = KeyRange { from, to, rows_max: PAGE_ROWS_MAX, continuation: None };
-        RowPages { store: self, rest: Some(range), rows_max: PAGE_ROWS_MAX }
+        RowPages { store: self, rest: Some(range), rows_max: PAGE_ROWS_MAX, keys_only: false }
+    }
+
+    /// The same, of rows without their properties.
+    pub fn key_pages(&self, from: String, to: String) -> RowPages<'_> {
+        RowPages { keys_only: true, ..self.pages(from, to) }
     }
 
     /// Commits `writes` together with their journal row. After any doubt the journal row is the proof.
@@ -215,6 +233,8 @@ pub struct RowPages<'a> {
     rest: Option<KeyRange>,
     /// Fewer than there may be after a page that ended early: its rows are large, and the next one's probably too.
     rows_max: usize,
+    /// The rows come without properties.
+    keys_only: bool,
 }
 
 impl RowPages<'_> {
@@ -235,7 +255,12 @@ impl RowPages<'_> {
             let reserved =
                 read_meter::reserve(self.store.meter.as_ref(), rows_max.min(self.rows_max)).await?;
             let range = KeyRange { rows_max: reserved.rows(), ..range };
-            let page = self.store.tables.page(&self.store.tenant, &range).await.map_err(read_error)?.value;
+            let (tables, tenant) = (&self.store.tables, &self.store.tenant);
+            let page = match self.keys_only {
+                true => tables.key_page(tenant, &range).await,
+                false => tables.page(tenant, &range).await,
+            };
+            let page = page.map_err(read_error)?.value;
             reserved.used(page.rows.len(), page.rows.iter().map(TableRow::bytes).sum());
             let ended_early = page.continuation.is_some() && page.rows.len() < range.rows_max;
             let twice = page.rows.len().saturating_mul(2);

@@ -171,6 +171,11 @@ impl PrincipalHolders {
         self.0.binary_search_by_key(&principal, |(held, _)| *held).ok()
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &(PrincipalId, PrincipalHolder)> {
+        self.0.iter()
+    }
+
     /// Principals that are held.
     pub fn number(&self) -> usize {
         self.0.len()

@@ -29,6 +29,14 @@ pub struct TableAddress {
     table: String,
 }
 
+/// What a page has of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowParts {
+    All,
+    /// The key, and the ETag, which the service adds whatever is selected.
+    Key,
+}
+
 impl TableAddress {
     pub fn new(endpoint: &Url, table: &str) -> Result<Self, TableNameError> {
         if !is_table_name(table) {
@@ -72,7 +80,7 @@ impl TableAddress {
     }
 
     /// One page of a range. The query is the same for every page of it.
-    pub fn page(&self, partition: &str, range: &KeyRange, next: Option<&NextPage>) -> Url {
+    pub fn page(&self, partition: &str, range: &KeyRange, next: Option<&NextPage>, parts: RowParts) -> Url {
         let mut url = self.below(&format!("{}()", self.table));
         let filter = format!(
             "PartitionKey%20eq%20'{}'%20and%20RowKey%20ge%20'{}'%20and%20RowKey%20lt%20'{}'",
@@ -83,6 +91,9 @@ impl TableAddress {
         let after = next.filter(|next| !next.goes_on()).and_then(|next| next.after.as_deref());
         let after = after.map(|key| format!("%20and%20RowKey%20gt%20'{}'", literal(key)));
         let mut query = format!("$filter={filter}{}&$top={}", after.unwrap_or_default(), range.rows_max);
+        if parts == RowParts::Key {
+            query.push_str("&$select=RowKey");
+        }
         if let Some(next) = next {
             for (name, value) in [("NextPartitionKey", &next.partition), ("NextRowKey", &next.row)] {
                 if let Some(value) = value {
@@ -187,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_page_asks_for_a_range_of_one_partition() {
-        let page = address().page("p", &range(), None);
+        let page = address().page("p", &range(), None, RowParts::All);
         assert_eq!(page.path(), "/account/scim()");
         assert_eq!(
             page.query().unwrap().replace("%20", " ").replace("%27", "'"),
@@ -199,10 +210,10 @@ mod tests {
     fn the_next_page_is_asked_for_by_what_the_service_said_or_by_the_last_key() {
         let next =
             NextPage { partition: Some("1!4!cA--".to_owned()), row: None, after: Some("u:1".to_owned()) };
-        let query = address().page("p", &range(), Some(&next)).query().unwrap().to_owned();
+        let query = address().page("p", &range(), Some(&next), RowParts::All).query().unwrap().to_owned();
         assert!(query.ends_with("&$top=7&NextPartitionKey=1!4!cA--"), "{query}");
         assert!(!query.contains("gt"), "{query}");
-        let restarted = address().page("p", &range(), Some(&next.without_continuation()));
+        let restarted = address().page("p", &range(), Some(&next.without_continuation()), RowParts::All);
         assert!(restarted.query().unwrap().contains("%20and%20RowKey%20gt%20"), "{restarted}");
         assert!(!restarted.query().unwrap().contains("Next"), "{restarted}");
     }

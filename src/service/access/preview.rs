@@ -14,7 +14,7 @@ mod tenant_plan;
 mod to_judge;
 mod view;
 
-use crate::id::InstanceId;
+use crate::id::{InstanceId, UserId};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::rbac::AssignmentName;
 use crate::rbac::ledger::LedgerEntry;
@@ -59,13 +59,25 @@ pub async fn preview(
     ask: Option<&dyn RoleAssignments>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<TenantPlan>, StoreError> {
+    preview_with(store, of, ask, progress, &BTreeMap::new()).await
+}
+
+/// The same, as if these entries were in the ledgers of these records.
+pub async fn preview_with(
+    store: &StateStore,
+    of: &[PreviewOf],
+    ask: Option<&dyn RoleAssignments>,
+    progress: &(dyn Fn(usize) + Sync),
+    more: &BTreeMap<UserId, Vec<LedgerEntry>>,
+) -> Result<Vec<TenantPlan>, StoreError> {
     let (facts, selectors) = read_shared(store, of).await?;
     let mut views: Vec<View<'_>> =
         of.iter().zip(selectors).map(|(of, selectors)| View::new(of, selectors, &facts)).collect();
     let mut people = store.people();
     let mut people_read = 0;
     let mut counted = CountedLedger::default();
-    while let Some(record) = people.next().await? {
+    while let Some(mut record) = people.next().await? {
+        more.get(&record.user).into_iter().flatten().for_each(|entry| person::add_entry(&mut record, entry));
         let answers = answers(&record, ask).await;
         to_judge::count(&mut counted, record.user, record.ledger.entries.iter().map(|stored| &stored.entry));
         views.iter_mut().for_each(|view| add(view, &record, &answers, &facts));

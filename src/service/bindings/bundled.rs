@@ -33,7 +33,7 @@ pub enum BundledFile {
 /// The state of a bundled file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BundleState {
-    /// The tables have not answered yet.
+    /// The tables have not answered yet, or there is no state in them to work with.
     Pending,
     Done(Activation),
     /// Its plan waits for an operator's `apply`.
@@ -101,7 +101,7 @@ impl BundledBindings {
         let mut failures = 0;
         loop {
             match self.activate_once(package).await {
-                Ok(BundleState::Waits) => tokio::time::sleep(COMPARE_EVERY).await,
+                Ok(BundleState::Waits | BundleState::Pending) => tokio::time::sleep(COMPARE_EVERY).await,
                 Ok(_) => return,
                 Err(error) if !helps_to_wait(&error) => {
                     log_event!(BindingsNotStored, error = %ErrorChain(&error), "the bundled bindings were not stored");
@@ -121,6 +121,10 @@ impl BundledBindings {
     }
 
     async fn attempt(&self, package: &BundledFile) -> Result<BundleState, ActivateError> {
+        // It is stored where there is a state, or where the first one begins.
+        if self.store.settings().await?.hold.is_some() {
+            return Ok(BundleState::Pending);
+        }
         let state = match package {
             BundledFile::Missing => BundleState::Missing,
             BundledFile::Unstamped => BundleState::Unstamped,

@@ -4,6 +4,7 @@ use crate::audit::chain::format_day;
 use crate::ports::connectivity::{Dependency, Unreachable};
 use crate::store::overdue::OverdueCount;
 use crate::store::pending_bindings::PendingBindings;
+use crate::store::state_hold::StateHold;
 use crate::store::sweep_schedule::SweepCounts;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -151,6 +152,8 @@ pub struct HealthSnapshot {
     pub bindings_troubled: usize,
     pub bindings: BindingsHealth,
     pub audit: AuditHealth,
+    /// Why this process may do nothing with the state.
+    pub state_hold: Option<StateHold>,
     /// The drills, where they are set.
     pub drill: Option<DrillHealth>,
 }
@@ -162,6 +165,7 @@ impl HealthSnapshot {
             || self.ticks_failed >= TICKS_FAILED
             || self.scopes_refused > 0
             || self.overdue.people > 0
+            || self.state_hold.is_some()
             || self.paused.is_some()
             || self.batches_held > 0
             || self.orders_unreadable
@@ -241,6 +245,7 @@ impl HealthSnapshot {
             ("bindingsTroubled", json!(self.bindings_troubled)),
             ("bindings", json!({ "state": state, "stamp": stamp })),
             ("audit", self.audit.to_json()),
+            ("state", json!(self.state_hold.as_ref().map_or("found", StateHold::as_str))),
             ("drill", self.drill.as_ref().map_or(Value::Null, DrillHealth::to_json)),
             ("bindingsPending", self.bindings_pending.as_ref().map_or(Value::Null, pending_json)),
         ];

@@ -6,6 +6,7 @@
 mod chunk;
 mod effort;
 mod member_changes;
+mod recover;
 mod wake_ups;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeOrigin, SubjectId};
@@ -78,6 +79,7 @@ async fn run_once(
         JobKind::PrincipalHolder(principal) => return wake_ups::wake_holder(store, job, *principal).await,
         JobKind::PeopleOfScope(scope) => return wake_ups::wake_people_of_scope(store, job, scope).await,
         JobKind::ForgetScope(scope) => return wake_ups::forget_scope(store, job, scope).await,
+        JobKind::Recover(rows) => return recover::bring_back(store, active_bindings, job, rows).await,
         JobKind::PeopleOfBatch(batch) => return wake_ups::wake_people_of_batch(store, job, *batch).await,
         JobKind::ChangeMembers(group, plan) => {
             return MemberJob { job, group: *group, plan }.run(store, effort).await;

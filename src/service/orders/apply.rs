@@ -5,7 +5,7 @@ use crate::service::access::preview::TenantPlan;
 use crate::service::bindings::active::Activated;
 use crate::service::bindings::pending::{FilePlan, WaitingFile, plan_of_file, waiting_file};
 use crate::service::deferred::log_deferred;
-use crate::service::orders::file_planner::PlannedOver;
+use crate::service::orders::background_planner::PlannedOver;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
 use crate::store::StoreError;
 use crate::store::pending_bindings::{self, PendingBindings, PendingRow};

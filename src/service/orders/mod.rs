@@ -2,12 +2,13 @@
 //! or not: carrying the same order out again meets it.
 
 mod apply;
+mod background_planner;
 mod batches;
-mod file_planner;
 mod identity;
 mod pause;
 mod pins;
 mod principals;
+mod recover;
 mod scopes;
 
 use crate::audit::{AuditEvent, AuditRecord, ChangeCause, ChangeOrigin};
@@ -17,16 +18,19 @@ use crate::id::OpId;
 use crate::orders::{Order, OrderError, OrderVerb};
 use crate::ports::role_assignments::RoleAssignments;
 use crate::service::bindings::active::ActiveBindings;
+use crate::service::bindings::pending::FilePlan;
 use crate::service::deferred::log_deferred;
 use crate::service::drill::{DrillRefusal, DrillSettings, begin_by_order};
 use crate::service::health::HealthStatus;
 use crate::service::request_log::RequestLog;
+use crate::service::state::recover::{RecoverError, RecoverPlan};
 use crate::store::batches::BatchState;
 use crate::store::jobs::{self, JobKind};
 use crate::store::orders::{OrderOutcome, OrderTable, PlacedOrder};
 use crate::store::reconcile_queue::{Priority, ReconcileRequest};
+use crate::store::settings::TenantSettings;
 use crate::store::{FoundRow, StateStore, StoreError, TableWrite};
-use file_planner::FilePlanner;
+use background_planner::{BackgroundPlanner, PlannedOver};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -98,6 +102,14 @@ pub enum OrderRefusal {
     ScopeNotGone { answer: String },
     #[error("the ledger has nothing at the scope that this would change")]
     NothingAtScope,
+    #[error("the state is not lost; only a service that waits for it can begin anew")]
+    NotLost,
+    #[error("nothing of ours was lost")]
+    NothingLost,
+    #[error("what would be recovered moved: its hash is {hash} now; look at it again with `recover`")]
+    RecoverMoved { hash: String },
+    #[error("what was lost is not known: {why}")]
+    RecoverUnknown { why: String },
     #[error("no bundled file waits")]
     NothingWaits,
     #[error("the file that waits cannot be read")]
@@ -131,7 +143,8 @@ pub struct Orders {
     pub(super) assignments: Arc<dyn RoleAssignments>,
     pub(super) health: Arc<HealthStatus>,
     drill: Option<DrillSettings>,
-    file_planner: FilePlanner,
+    file_planner: BackgroundPlanner<PlannedOver, FilePlan>,
+    recover_planner: BackgroundPlanner<OpId, Result<RecoverPlan, RecoverError>>,
 }
 
 impl Orders {
@@ -143,8 +156,18 @@ impl Orders {
         assignments: Arc<dyn RoleAssignments>,
         health: Arc<HealthStatus>,
     ) -> Self {
-        let file_planner = FilePlanner::default();
-        Self { table, request_log, store, active_bindings, assignments, health, drill: None, file_planner }
+        let (file_planner, recover_planner) = Default::default();
+        Self {
+            table,
+            request_log,
+            store,
+            active_bindings,
+            assignments,
+            health,
+            drill: None,
+            file_planner,
+            recover_planner,
+        }
     }
 
     /// The same, where drills are set.
@@ -154,8 +177,12 @@ impl Orders {
 
     /// Carries out the orders that were placed, oldest first, until `until` on the monotonic clock, and at least one. Those that
     /// take long are returned: leavers do not wait for them. Whatever is wrong with their table, health says so, and
-    /// everything else goes on.
-    pub async fn carry_out_placed(&self, until: Duration) -> Result<Vec<PlacedOrder>, StoreError> {
+    /// everything else goes on. `settings`: as this tick read them.
+    pub async fn carry_out_placed(
+        &self,
+        settings: &TenantSettings,
+        until: Duration,
+    ) -> Result<Vec<PlacedOrder>, StoreError> {
         let placed = match self.table.placed(ORDERS_MAX).await {
             Ok(placed) => placed,
             Err(error) => {
@@ -165,13 +192,20 @@ impl Orders {
         };
         self.health.orders_unreadable(false);
         let (take_long, at_once): (Vec<_>, Vec<_>) = placed.into_iter().partition(PlacedOrder::takes_long);
+        if at_once.is_empty() {
+            self.show(settings);
+            return Ok(take_long);
+        }
         let ended = self.carry_out_all(&at_once, until).await;
-        let settings = self.store.settings().await?;
+        self.show(&self.store.settings().await?);
+        ended.map(|()| take_long)
+    }
+
+    fn show(&self, settings: &TenantSettings) {
         self.health.levers(&settings.levers);
         self.health.drill(settings.drill.as_ref().map(|drill| &drill.state), self.store.clock.now());
         self.health.batches(&settings.batches);
         self.health.bindings_pending(settings.waiting());
-        ended.map(|()| take_long)
     }
 
     /// Carries out these orders, until then and at least one. One that fails is retried by the next tick, and the others go on.
@@ -293,6 +327,8 @@ impl Orders {
         match &order.order.verb {
             OrderVerb::Pause => self.pause(order, now).await,
             OrderVerb::Resume => self.resume(order).await,
+            OrderVerb::Recover { hash } => self.recover(order, hash, now).await,
+            OrderVerb::RecoverBegin => self.recover_begin(order, now).await,
             OrderVerb::Revoke { principal } => self.revoke(order, *principal, now).await,
             OrderVerb::Lift { principal } => self.lift(order, *principal).await,
             OrderVerb::Repin { binding, group } => self.repin(order, binding, *group).await,

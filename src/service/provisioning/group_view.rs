@@ -69,22 +69,33 @@ impl GroupView {
     ) -> Result<Vec<HeaderCheck<I>>, StoreError> {
         let mut checks = Vec::with_capacity(headers.len());
         let (Some((first, _)), Some((last, _))) = (headers.first(), headers.last()) else {
-            return Ok(checks);
+            return Ok(Vec::new());
         };
-        let mut pages = self.store.headers_between(*first, *last);
+        let mut pages = self.store.header_keys_between(*first, *last);
         while let Some(rows) = pages.at_most(headers.len() - checks.len()).await? {
             for row in rows {
                 let Some(found) = id_of::<I>(&row) else { continue };
                 while let Some((id, etag)) = headers.get(checks.len()).filter(|(id, _)| *id <= found) {
-                    checks.push(if *id == found { HeaderCheck::of(&row, etag)? } else { HeaderCheck::Gone });
+                    let is_same = (*id == found).then(|| row.etag == *etag);
+                    checks.push(is_same);
                 }
             }
             if checks.len() == headers.len() {
-                return Ok(checks);
+                break;
             }
         }
-        checks.resize_with(headers.len(), || HeaderCheck::Gone);
-        Ok(checks)
+        checks.resize(headers.len(), None);
+        let check = |((id, etag), is_same): (&(I, ETag), Option<bool>)| {
+            let (id, etag) = (*id, etag.clone());
+            async move {
+                match is_same {
+                    Some(true) => Ok(HeaderCheck::Same { job: None }),
+                    Some(false) => self.newer(id, &etag).await,
+                    None => Ok(HeaderCheck::Gone),
+                }
+            }
+        };
+        join_reads(headers.iter().zip(checks).map(check)).await
     }
 
     /// Everyone who is in a group. None: the group is gone.
@@ -211,7 +222,7 @@ impl GroupView {
 
 /// A header that was read again.
 pub(super) enum HeaderCheck<I> {
-    /// With the job that it names.
+    /// With the job that it names, where more than its version was read.
     Same {
         job: Option<OpId>,
     },

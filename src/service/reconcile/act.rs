@@ -1,10 +1,11 @@
 //! Act: the steps that were opened are sent to Azure.
 
 use crate::events::log_event;
+use crate::id::InstanceId;
 use crate::ports::role_assignments::{ArmAnswer, AssignmentError, CreateOutcome};
 use crate::rbac::ledger::StepKind;
 use crate::rbac::plan::Step;
-use crate::rbac::{ReasonCode, RoleAssignment, Scope};
+use crate::rbac::{ReasonCode, RoleAssignment, Scope, assignment};
 use crate::service::deferred::log_deferred;
 use crate::service::reconcile::calls::{CallOutcome, CompletedCall, OpenedStep, SendDeadline};
 use crate::service::reconcile::gather::GatheredState;
@@ -54,7 +55,9 @@ impl Reconciler {
             StepKind::Revoke => {
                 self.assignments.delete(&step.scope, &step.assignment, left).await.map(deleted)
             }
-            StepKind::Grant => self.assignments.create(&wanted(step), left).await.map(created),
+            StepKind::Grant => {
+                self.assignments.create(&wanted(step, gathered.actual.instance), left).await.map(created)
+            }
         };
         let (outcome, correlation) = answer.unwrap_or_else(|error| failed(step, label, error));
         CompletedCall { opened, outcome, correlation }
@@ -82,17 +85,14 @@ impl Reconciler {
     }
 }
 
-fn wanted(step: &Step) -> RoleAssignment {
-    let names: Vec<&str> = step.bindings.iter().map(crate::rbac::BindingName::as_str).collect();
-    let mut description = format!("Managed by azure-backup-scim, binding {}; do not edit", names.join(", "));
-    description.truncate(description.char_indices().nth(1000).map_or(description.len(), |(at, _)| at));
+fn wanted(step: &Step, instance: InstanceId) -> RoleAssignment {
     RoleAssignment {
         name: step.assignment,
         scope: step.scope.clone(),
         role: step.role,
         principal: step.principal,
         principal_type: step.principal_type,
-        description,
+        description: assignment::description(&step.bindings, instance),
     }
 }
 

@@ -69,6 +69,15 @@ pub struct GatheredState {
     pub to_pin: BTreeSet<PrincipalId>,
 }
 
+/// What a round meets.
+pub(super) enum Gathered {
+    State(Box<GatheredState>),
+    /// There is no request for this person, or another process has completed it.
+    NoRequest,
+    /// The state was lost, or is not complete: nothing may be done, and the request stays.
+    NoState,
+}
+
 /// What decides whether the breakers count a step.
 pub struct RoundFacts<'a> {
     pub user: UserId,
@@ -107,29 +116,31 @@ struct Read {
 }
 
 impl Reconciler {
-    /// `None`: there is no request for this person, or another process has completed it. `committed`: the request as a change
-    /// committed it just now, which stands for the first read.
+    /// `committed`: the request as a change committed it just now, which stands for the first read.
     pub(super) async fn gather(
         &self,
         user: UserId,
         committed: Option<CommittedRequest>,
-    ) -> Result<Option<GatheredState>, StoreError> {
+    ) -> Result<Gathered, StoreError> {
         let (request, time, changed) = match committed {
             Some(CommittedRequest { request, time, group }) => (request, time, Some(group)),
             None => {
                 let answer = self.store.request_of(user).await?;
                 // Taken after the answer: this time lags behind the service's and never runs ahead of it.
                 let at = self.store.clock.monotonic();
-                let Some(request) = answer.value else { return Ok(None) };
+                let Some(request) = answer.value else { return Ok(Gathered::NoRequest) };
                 (request, TableTime { date: answer.date, at }, None)
             }
         };
         let read = self.read(user, changed).await?;
+        if read.settings.hold.is_some() {
+            return Ok(Gathered::NoState);
+        }
         let instance = match read.settings.instance {
             Some(instance) => instance,
             None => self.store.instance().await?,
         };
-        self.combine(user, request, time, read, instance).await.map(Some)
+        Ok(Gathered::State(Box::new(self.combine(user, request, time, read, instance).await?)))
     }
 
     /// Who is gone or inactive holds nothing, whatever their groups say: those are not read. After a change of a membership
@@ -207,7 +218,8 @@ impl Reconciler {
         self.health.bindings_pending(read.settings.waiting());
         self.health.batches(&read.settings.batches);
         let throttles = &self.trigger.with_silent_stopped(&read.settings.throttles, now);
-        let observed = self.observe_ledger(&read.ledger, &read.holders, now, throttles, &mut to_pin).await;
+        let observed =
+            self.observe_ledger(user, &read.ledger, &read.holders, now, throttles, &mut to_pin).await;
         let held = held_steps(&read.ledger, &desired, &read.settings.batches);
         let actual = Actual {
             now,
@@ -289,6 +301,7 @@ impl Reconciler {
 
     async fn observe_ledger(
         &self,
+        user: UserId,
         ledger: &UserLedger,
         holders: &BTreeMap<PrincipalId, PrincipalHolder>,
         now: OffsetDateTime,
@@ -299,8 +312,9 @@ impl Reconciler {
         let silent = Mutex::new(BTreeSet::new());
         let mut asking = Vec::new();
         for StoredEntry { entry, .. } in &ledger.entries {
-            let ours = ledger.holds(entry.principal);
             let holder = holders.get(&entry.principal).copied().unwrap_or(PrincipalHolder::Free);
+            // Its own side of the pin may be lost: `p:` decides.
+            let ours = ledger.holds(entry.principal) || holder == PrincipalHolder::Record(user);
             let holder = if ours { None } else { Some(holder) };
             if holder == Some(PrincipalHolder::Free) && needs_principal(entry) {
                 to_pin.insert(entry.principal);

@@ -8,7 +8,7 @@ use crate::rbac::plan::{self, Plan};
 use crate::service::deferred::log_deferred;
 use crate::service::reconcile::calls::{CallOutcome, OpenResult, SendDeadline};
 use crate::service::reconcile::committed::CommittedRequest;
-use crate::service::reconcile::gather::GatheredState;
+use crate::service::reconcile::gather::{Gathered, GatheredState};
 use crate::service::reconcile::open::pin_writes;
 use crate::service::reconcile::reconciler::{ReconcileOutcome, Reconciler, RequestState};
 use crate::service::reconcile::requeue::RoundResult;
@@ -73,9 +73,13 @@ impl Reconciler {
         let _turn = tokio::time::timeout(TURN_WAIT, self.queue.lock(user.uuid())).await.ok();
         let mut outcome = ReconcileOutcome::default();
         for _ in 0..ROUNDS_MAX {
-            let Some(mut gathered) = self.gather(user, committed.take()).await? else {
-                outcome.request = RequestState::Absent;
-                break;
+            let mut gathered = match self.gather(user, committed.take()).await? {
+                Gathered::State(gathered) => gathered,
+                Gathered::NoState => break,
+                Gathered::NoRequest => {
+                    outcome.request = RequestState::Absent;
+                    break;
+                }
             };
             if !self.round(&mut gathered, &mut outcome).await? {
                 break;
@@ -127,12 +131,15 @@ impl Reconciler {
         Ok(record_round(outcome, self.close(gathered, &plan, acted, request_etag, true).await?))
     }
 
-    /// Whether other bindings became active since the plan was made, or an operator set a lever that concerns this person.
+    /// Whether other bindings became active since the plan was made, or an operator set a lever that concerns this person, or
+    /// nothing may be done any more.
     async fn is_outdated(&self, gathered: &GatheredState) -> Result<bool, StoreError> {
         let now = self.store.settings().await?;
         let held = gathered.ledger.entries.iter().map(|stored| stored.entry.principal);
         let principals = held.chain(gathered.principal);
-        Ok(!now.pointer.is_same(&gathered.pointer) || !now.levers.is_same_for(&gathered.levers, principals))
+        let is_same =
+            now.pointer.is_same(&gathered.pointer) && now.levers.is_same_for(&gathered.levers, principals);
+        Ok(!is_same || now.hold.is_some())
     }
 
     /// Plans, and takes the steps to the breakers: what they hold is no step, so the plan is made again without it.

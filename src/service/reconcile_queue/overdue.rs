@@ -6,6 +6,7 @@ use crate::ports::connectivity::{Dependency, UnreachableKind};
 use crate::rbac::ReasonCode;
 use crate::service::deferred::log_deferred;
 use crate::service::health::HealthStatus;
+use crate::service::state::gate::StateGate;
 use crate::store::batches::Batches;
 use crate::store::overdue::{self, OverdueCount, StoredOverdue, StoredUnreachable};
 use crate::store::reconcile_queue::leaver_hints::LeaverHint;
@@ -151,7 +152,8 @@ fn log_line(
     Some(now)
 }
 
-async fn read_counts(store: &StateStore, health: &HealthStatus) -> Result<(), StoreError> {
+async fn read_counts(store: &StateStore, health: &HealthStatus, gate: &StateGate) -> Result<(), StoreError> {
+    gate.look().await?;
     let TableAnswer { value, date } = store.overdue().await?;
     match value {
         Some(stored) => health.overdue(&stored, date),
@@ -173,9 +175,9 @@ async fn read_counts(store: &StateStore, health: &HealthStatus) -> Result<(), St
 }
 
 /// Shows in this process what the ticks of any process counted.
-pub async fn watch_counts(store: StateStore, health: Arc<HealthStatus>) {
+pub async fn watch_counts(store: StateStore, health: Arc<HealthStatus>, gate: Arc<StateGate>) {
     loop {
-        if let Err(error) = read_counts(&store, &health).await {
+        if let Err(error) = read_counts(&store, &health, &gate).await {
             log_deferred("reading what the ticks found", &error);
         }
         tokio::time::sleep(WATCH_EVERY).await;

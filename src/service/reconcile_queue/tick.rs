@@ -18,8 +18,11 @@ use crate::service::reconcile::Reconciler;
 use crate::service::reconcile_queue::overdue;
 use crate::service::reconcile_queue::quarantine::Quarantine;
 use crate::service::reconcile_queue::tick_round::TickRound;
+use crate::service::state::gate::StateGate;
 use crate::store::ledger_walk::LedgerPosition;
 use crate::store::reconcile_queue::{QueueItem, QueuePosition, RowIdentity};
+use crate::store::settings::TenantSettings;
+use crate::store::state_hold::StateHold;
 use crate::store::sweep_schedule::{SweepLeft, SweepRun, SweptScopes};
 use crate::store::tick_cursors::TickCursors;
 use crate::store::{StateStore, StoreError, TableAnswer};
@@ -50,6 +53,8 @@ pub struct AzureEnds {
 
 /// The stages that have their own state and positions.
 pub struct TickStages {
+    /// Whether there is a state to work with.
+    pub gate: Arc<StateGate>,
     pub orders: Orders,
     pub sealer: AuditSealer,
     pub drills: Drills,
@@ -64,6 +69,7 @@ pub struct ReconcileTick {
     pub(super) assignments: Arc<dyn RoleAssignments>,
     pub(super) reader: Arc<dyn AccessReader>,
     pub(super) roles: KnownRoles,
+    gate: Arc<StateGate>,
     pub(super) orders: Orders,
     sealer: AuditSealer,
     drills: Drills,
@@ -87,7 +93,7 @@ impl ReconcileTick {
         stages: TickStages,
         limits: TickLimits,
     ) -> Self {
-        let TickStages { orders, sealer, drills } = stages;
+        let TickStages { gate, orders, sealer, drills } = stages;
         let quarantine = Quarantine::new(store.clock.clone(), health.clone());
         let roles = KnownRoles::new(store.clock.clone());
         Self {
@@ -98,6 +104,7 @@ impl ReconcileTick {
             assignments: azure.assignments,
             reader: azure.reader,
             roles,
+            gate,
             orders,
             sealer,
             drills,
@@ -117,12 +124,27 @@ impl ReconcileTick {
     pub async fn run(&self) -> Result<(), StoreError> {
         let began = self.store().clock.monotonic();
         let mut stopped_at = QueuePosition::default();
-        let ended = self.run_stages(&mut stopped_at).await;
+        let ended = match self.gate.look().await {
+            Ok(settings) => match &settings.hold {
+                None => self.run_stages(&settings, &mut stopped_at).await,
+                Some(hold) => {
+                    let ended = self.run_without_state(hold).await;
+                    self.note_end(began, &ended);
+                    return ended;
+                }
+            },
+            Err(error) => Err(error),
+        };
         let counted = overdue::count_overdue(self.store(), &self.health, self.overdue_after, &stopped_at);
         if let Err(error) = counted.await {
             log_deferred("counting overdue revocations", &error);
         }
         self.recount_if_stale().await;
+        self.note_end(began, &ended);
+        ended
+    }
+
+    fn note_end(&self, began: Duration, ended: &Result<(), StoreError>) {
         match ended {
             Ok(()) => {
                 let took = self.store().clock.monotonic().saturating_sub(began);
@@ -131,7 +153,15 @@ impl ReconcileTick {
             }
             Err(_) => self.health.tick_failed(),
         }
-        ended
+    }
+
+    /// Where the state was lost, the order is carried out that begins anew. Nothing else is done, and nothing else is written: an
+    /// operator may restore the state into this table.
+    async fn run_without_state(&self, hold: &StateHold) -> Result<(), StoreError> {
+        match hold {
+            StateHold::Lost(Some(_)) => self.orders.begin_anew().await,
+            StateHold::Lost(None) | StateHold::Restoring | StateHold::OtherInstance { .. } => Ok(()),
+        }
     }
 
     /// It decides nothing now: where it fails, the hourly count does it.
@@ -142,12 +172,16 @@ impl ReconcileTick {
     }
 
     /// `stopped_at`: how far it came among the requests of now.
-    async fn run_stages(&self, stopped_at: &mut QueuePosition) -> Result<(), StoreError> {
+    async fn run_stages(
+        &self,
+        settings: &TenantSettings,
+        stopped_at: &mut QueuePosition,
+    ) -> Result<(), StoreError> {
         let TableAnswer { value: cursors, date } = self.store().cursors().await?;
         let now = self.store().clock.monotonic();
         let mut round = TickRound::new(now, date, self.deadline, cursors.clone());
         self.quarantine.forget_stale();
-        let ended = self.all_stages(&mut round).await;
+        let ended = self.all_stages(settings, &mut round).await;
         stopped_at.clone_from(&round.cursors.gains);
         self.store_cursors(&cursors, &round.cursors).await?;
         ended
@@ -155,9 +189,10 @@ impl ReconcileTick {
 
     /// The stages, each with its share of the time that is left. One that fails ends the tick only where storage is away: the
     /// others run, and the failure is returned at the end.
-    async fn all_stages(&self, round: &mut TickRound) -> Result<(), StoreError> {
+    async fn all_stages(&self, settings: &TenantSettings, round: &mut TickRound) -> Result<(), StoreError> {
         let mut failed = Ok(());
-        let orders_left = keep_first(&mut failed, self.orders.carry_out_placed(self.part(round, 4)).await)?;
+        let until = self.part(round, 4);
+        let orders_left = keep_first(&mut failed, self.orders.carry_out_placed(settings, until).await)?;
         keep_first(&mut failed, self.leavers_in_turn(round).await)?;
         if keep_first(&mut failed, self.promote_due(round, self.part(round, 4)).await)? == Some(true) {
             keep_first(&mut failed, self.leavers_in_turn(round).await)?;

@@ -26,3 +26,4 @@ pub(crate) mod report_rows;
 pub(crate) mod throttling;
 pub(crate) mod tick;
 pub(crate) mod unreadable;
+pub(crate) mod vault_away;

@@ -368,8 +368,8 @@ fn orders_that_cannot_be_read_turn_health_and_nothing_else() {
     let group = node.group("operators");
     let ana = node.provision("ana");
     node.join(&group, &[&ana]);
-    // The first page that a tick reads is that of the orders.
-    world.faults.inject(When::page(), Fault::RequestLost);
+    // The settings are the first page that a tick reads, and the orders the second.
+    world.faults.inject(When::page().nth(2), Fault::RequestLost);
     node.run(node.service.tick.run()).unwrap();
     assert!(node.service.health.snapshot().orders_unreadable);
     assert!(node.service.health.snapshot().is_finding());

@@ -1,12 +1,16 @@
 //! What cannot be read hurts only what it decides: a leaver loses the role all the same, and health says that something is
 //! wrong.
 
-use crate::support::harness::{Node, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, binding};
+use crate::support::harness::{Node, Person, TICK_DEADLINE, VAULT_EAST, VAULT_WEST, World, binding, caller};
+use crate::support::idp::patch;
+use crate::support::requests::{user_id, user_patch};
 use crate::support::rows::{
     delete, later, ledger_row, nonsense, of_a_later_release, only, quiet, restore, with_text, write,
 };
 use azure_backup_scim::ports::tables::{TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
+use azure_backup_scim::scim::{Projection, ResourceType};
+use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule};
 use azure_backup_scim::store::codec::{RowFields, RowReader};
@@ -116,6 +120,35 @@ fn while_the_pointer_cannot_be_read_who_is_inactive_or_gone_loses_the_role_and_a
         world.assert_holds(dora, Operator, VAULT_EAST);
         assert!(!node.service.health.snapshot().is_finding());
     }
+}
+
+/// As seen by the older of two releases. The newer one is the service for which the row is restored.
+#[test]
+fn a_person_whose_row_is_of_a_later_release_is_unavailable_and_the_others_are_served() {
+    let (world, node, ana, operators) = operator();
+    let ben = node.provision("ben");
+    let header = node.run(node.service.store.get(&format!("u:{}", ana.id))).unwrap().unwrap();
+    write(&world, &node, &[of_a_later_release(&header.key)]);
+    let all = Projection::all(ResourceType::User);
+    let provisioning = &node.service.provisioning;
+    let read = node.run(provisioning.get_user(user_id(&ana.id), &all)).map(drop);
+    let title = user_patch(&patch(json!({"op": "add", "path": "title", "value": "x"}))).unwrap();
+    let patched = node.run(provisioning.patch_user(&caller(), user_id(&ana.id), &title, &all)).map(drop);
+    for answer in [read, patched] {
+        assert!(matches!(answer, Err(ServiceError::NewerRelease { .. })), "{answer:?}");
+    }
+    node.join(&operators, &[&ben]);
+    world.assert_holds(&ben, Operator, VAULT_EAST);
+    // The older release makes nothing of what it cannot read, also where she is reconciled.
+    node.join(&node.group("unbound"), &[&ana]);
+    later(&world, &node);
+    world.assert_holds(&ana, Operator, VAULT_EAST);
+    node.leave(&operators, &[&ana]);
+
+    restore(&world, &node, header);
+    later(&world, &node);
+    world.assert_holds_nothing(&ana);
+    world.assert_holds(&ben, Operator, VAULT_EAST);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! again by itself. It runs under the stand-in for the Functions host, whose timer it waits for.
 
 mod first_deployment;
+mod rotation;
 pub mod stage;
 mod tokens;
 

@@ -21,5 +21,6 @@ pub(crate) mod report_command;
 pub(crate) mod report_page;
 pub(crate) mod requests_command;
 pub(crate) mod serve;
+pub(crate) mod state_command;
 pub(crate) mod token_command;
 mod unreachable;

@@ -6,6 +6,8 @@ pub(crate) mod drill_crashes;
 pub(crate) mod faults;
 pub(crate) mod first_starts;
 pub(crate) mod local_kills;
+pub(crate) mod lost_state;
 pub(crate) mod member_jobs;
 pub(crate) mod order_crashes;
+pub(crate) mod recover;
 pub(crate) mod two_processes;

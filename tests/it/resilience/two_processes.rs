@@ -5,6 +5,7 @@
 //! `SOAK_SECONDS` is how long the traffic goes on (6 if it is not set), `SOAK_SEED` what the clients choose by.
 
 pub mod history;
+mod releases;
 pub mod traffic;
 mod versions;
 
@@ -12,7 +13,7 @@ use crate::resilience::crashes::invariants;
 use crate::resilience::crashes::random::Dice;
 use crate::storage::azurite;
 use crate::support::clock::ManualClock;
-use crate::support::cloud::{BINDINGS, Cloud, TOKEN, until};
+use crate::support::cloud::{BINDINGS, Cloud, PROGRAM, TOKEN, until};
 use crate::support::harness::{Node, World};
 use crate::support::host::{Host, Outcome as Fired, State, Transport};
 use crate::support::idp::Idp;
@@ -23,6 +24,7 @@ use azure_backup_scim::simulator::{ArmLimits, CallMethod, FaultAction, FaultRule
 use history::{AT_THE_END, History, Model, Outcome, Seen};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -59,16 +61,33 @@ struct Beside {
     ticks_cut_off: AtomicUsize,
 }
 
+/// Which program a process runs from its next start on.
+trait Restarts: Sync {
+    /// Process `turn` (the timer is the third) is about to be restarted, at this share of the whole time.
+    fn before(&self, turn: usize, share: f64);
+}
+
+/// Every process is restarted with the program that it ran before.
+struct SameRelease;
+
+impl Restarts for SameRelease {
+    fn before(&self, _turn: usize, _share: f64) {}
+}
+
 impl Flex {
     fn start() -> Self {
+        Self::start_programs([PROGRAM, PROGRAM, PROGRAM].map(Path::new))
+    }
+
+    fn start_programs(programs: [&Path; 3]) -> Self {
         let cloud = Cloud::start();
         let limits = ArmLimits { buckets: false, ..cloud.azure.handle().limits() };
         cloud.azure.handle().set_limits(limits).unwrap();
         let mut settings = cloud.settings(&cloud.addresses());
         settings.insert("PUBLIC_BASE_URL".to_owned(), "https://scim.example".to_owned());
-        let start = || cloud.host_with(Transport::Proxy, &settings);
-        let http = [start(), start()];
-        let timer = start();
+        let [first, second, timer] =
+            programs.map(|program| cloud.host_running(program, Transport::Proxy, &settings));
+        let http = [first, second];
         for host in http.iter().chain([&timer]) {
             assert!(matches!(host.settled(), State::Ready { .. }), "{:?}", host.lines());
         }
@@ -112,7 +131,13 @@ impl Flex {
     }
 
     /// Clients, timer and kills, for so long.
-    fn soak(&self, runtime: &Runtime, seed: u64, seconds: u64) -> (History, Beside) {
+    fn soak(
+        &self,
+        runtime: &Runtime,
+        seed: u64,
+        seconds: u64,
+        restarts: &impl Restarts,
+    ) -> (History, Beside) {
         let [first, second] = self.base_urls();
         let traffic = Traffic::new([&first, &second], TOKEN);
         let clients: Vec<_> =
@@ -122,7 +147,7 @@ impl Flex {
         std::thread::scope(|scope| {
             scope.spawn(|| self.keep_ticking(&going, &beside));
             let duration = Duration::from_secs(seconds);
-            let killed = self.keep_killing(Dice::new(seed), duration, &traffic, &beside);
+            let killed = self.keep_killing(Dice::new(seed), duration, &traffic, &beside, restarts);
             traffic.stop();
             let ended = clients.into_iter().map(|client| runtime.block_on(client)).collect::<Vec<_>>();
             going.store(false, Ordering::Relaxed);
@@ -150,6 +175,7 @@ impl Flex {
         duration: Duration,
         traffic: &Traffic,
         beside: &Beside,
+        restarts: &impl Restarts,
     ) -> Result<(), State> {
         let every = (duration / 5).min(KILL_EVERY_MAX);
         let begun = Instant::now();
@@ -157,6 +183,7 @@ impl Flex {
         while begun.elapsed() + every < duration {
             wait_until(Instant::now() + every);
             turn += 1;
+            restarts.before(turn % 3, begun.elapsed().div_duration_f64(duration));
             let (state, kills) = match turn % 3 {
                 2 => (self.timer.restart(), &beside.timer_kills),
                 http => {
@@ -307,11 +334,15 @@ pub fn number_of(variable: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn two_processes_and_a_timer_lose_nothing_under_conflicting_traffic_and_kills() {
+    assert_nothing_is_lost(Flex::start(), &SameRelease);
+}
+
+/// Traffic and kills; then all that is due is done, and every answer, row and role must be explained.
+fn assert_nothing_is_lost(flex: Flex, restarts: &impl Restarts) {
     let seed = number_of("SOAK_SEED", 1);
     let seconds = number_of("SOAK_SECONDS", SECONDS);
-    let flex = Flex::start();
     let runtime = Runtime::new().unwrap();
-    let (mut history, beside) = flex.soak(&runtime, seed, seconds);
+    let (mut history, beside) = flex.soak(&runtime, seed, seconds, restarts);
     println!("seed {seed}, {seconds} s: {}{beside:?}, {:#?}", figures(&history), complaints(&flex));
 
     assert!(history.twice_at_once().is_empty(), "seed {seed}: {:?}", history.twice_at_once());

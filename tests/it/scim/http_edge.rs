@@ -78,6 +78,7 @@ fn service_on(tables: Arc<dyn TableOps>) -> app::BackupScim {
         clock: Arc::new(Fixed),
         ids: Arc::new(Fixed),
         tenant: "default".to_owned(),
+        instance: None,
         base_url: "https://scim.example/scim/v2".to_owned(),
         effect_limits: EffectLimits::default(),
         inline: InlineLimits::default(),
@@ -97,6 +98,7 @@ fn edge_of(service: app::BackupScim) -> HttpDeps {
     HttpDeps {
         provisioning: service.provisioning,
         request_log: service.request_log,
+        gate: service.gate,
         tokens: Arc::new(BearerTokens::fixed(tokens, Arc::new(Fixed))),
         timer: Arc::new(TimerTrigger::of_host(service.tick)),
         clock: Arc::new(Fixed),

@@ -141,7 +141,8 @@ impl Evidence {
     }
 }
 
-fn python(file: &Path, heads: &Path, range: &[&str]) -> Result<String, String> {
+/// The verdict of the verifier in Python.
+pub fn python(file: &Path, heads: &Path, range: &[&str]) -> Result<String, String> {
     let output = Command::new("python3").arg(VERIFIER).args([file, heads]).args(range).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap().trim().to_owned();
     match output.status.code() {

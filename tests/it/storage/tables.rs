@@ -73,6 +73,7 @@ macro_rules! every_case {
             a_range_stays_in_its_partition
             a_page_has_one_to_a_thousand_rows
             pages_make_up_the_range
+            a_page_of_keys_has_the_same_rows_without_properties
             pages_go_on_where_they_ended_while_rows_change
             a_thousand_rows_and_more_take_more_than_a_page
             a_page_of_large_rows_ends_early
@@ -669,6 +670,22 @@ async fn pages_make_up_the_range(table: Table) {
     for rows_max in [1, 7, 10, 29, 30, 31] {
         assert_eq!(table.keys(KeyRange { rows_max, ..range("k:", "k;") }).await, keys);
     }
+}
+
+/// Facts: F-194.
+async fn a_page_of_keys_has_the_same_rows_without_properties(table: Table) {
+    table.fill(&numbered(5)).await;
+    let mut whole = table.rows(range("k:", "k;")).await;
+    let mut found = Vec::new();
+    let mut next = Some(KeyRange { rows_max: 2, ..range("k:", "k;") });
+    while let Some(part) = next.take() {
+        let page = table.ops.key_page(&table.partition, &part).await.unwrap().value;
+        found.extend(page.rows);
+        next = page.continuation.map(|continuation| KeyRange { continuation: Some(continuation), ..part });
+    }
+    assert!(whole.iter().all(|row| !row.properties.is_empty()), "{whole:?}");
+    whole.iter_mut().for_each(|row| row.properties.clear());
+    assert_eq!(found, whole);
 }
 
 async fn pages_go_on_where_they_ended_while_rows_change(table: Table) {

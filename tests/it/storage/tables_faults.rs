@@ -160,7 +160,12 @@ impl Stage {
         self.node.run(perform(&self.node, act, case)).map_err(|error| match error {
             ServiceError::Busy { .. } | ServiceError::ChangeUnderWay { .. } => 503,
             ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => error.status,
-            ServiceError::Bug { source } => panic!("{case}: a bug of ours: {source}", case = case.number),
+            ServiceError::NoState { hold, .. } => {
+                panic!("{case}: there is a state: {hold:?}", case = case.number)
+            }
+            ServiceError::Bug { source } | ServiceError::NewerRelease { source, .. } => {
+                panic!("{case}: a bug of ours: {source}", case = case.number)
+            }
         })
     }
 

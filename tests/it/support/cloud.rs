@@ -118,8 +118,18 @@ impl Cloud {
 
     /// The packaged app under a Functions host, with other settings.
     pub fn host_with(&self, transport: Transport, settings: &BTreeMap<String, String>) -> Host {
+        self.host_running(Path::new(PROGRAM), transport, settings)
+    }
+
+    /// The same with another program.
+    pub fn host_running(
+        &self,
+        program: &Path,
+        transport: Transport,
+        settings: &BTreeMap<String, String>,
+    ) -> Host {
         let mut options =
-            HostOptions::new(self.package.path()).program(PROGRAM, &["serve"]).transport(transport);
+            HostOptions::new(self.package.path()).program(program, &["serve"]).transport(transport);
         options = options.setting("PUBLIC_BASE_URL", HOST_URL);
         for (name, value) in settings {
             options = options.setting(name, value);

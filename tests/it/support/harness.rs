@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use azure_backup_scim::adapters::arm::{ArmOptions, ArmRoleAssignments, PUBLIC_TOKEN_SCOPE};
 use azure_backup_scim::app::{self, BackupScim, RandomIds, ServiceDeps};
 use azure_backup_scim::engine::TableEngine;
-use azure_backup_scim::id::{OpId, PrincipalId, UserId};
+use azure_backup_scim::id::{InstanceId, OpId, PrincipalId, UserId};
 use azure_backup_scim::orders::{Order, OrderVerb};
 use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::ports::connectivity::Connectivity;
@@ -70,6 +70,7 @@ pub struct World {
     azure: SimulatorHandle,
     arm_url: String,
     bindings: Vec<Value>,
+    instance: Option<InstanceId>,
     effects: EffectLimits,
     audit: AuditKeeping,
     drill: Option<DrillSettings>,
@@ -123,6 +124,7 @@ impl World {
             azure: simulator.handle(),
             arm_url: simulator.arm_url(),
             bindings: Vec::new(),
+            instance: None,
             effects: EffectLimits::default(),
             audit: AuditKeeping::default(),
             drill: None,
@@ -153,6 +155,11 @@ impl World {
         let all = usize::MAX;
         self.effects.revocations = RevocationLimits { floor: all, percent: 100, emptied_from: all };
         self
+    }
+
+    /// The settings of the services that start from now on name that installation.
+    pub const fn name_installation(&mut self, instance: InstanceId) {
+        self.instance = Some(instance);
     }
 
     /// The services that start from now on keep the audit so.
@@ -245,6 +252,7 @@ impl World {
             ids: Arc::new(RandomIds::new(clock.clone())),
             clock,
             tenant: "default".to_owned(),
+            instance: self.instance,
             base_url: "https://scim.example/scim/v2".to_owned(),
             effect_limits: self.effects,
             inline,

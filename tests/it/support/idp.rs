@@ -35,6 +35,11 @@ impl Idp {
         Self { client, base_url: base_url.to_owned(), token: token.to_owned() }
     }
 
+    /// The same identity provider with another token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// Sends one request. No answer at all is an error.
     pub async fn send(
         &self,

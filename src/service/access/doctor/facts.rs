@@ -1,6 +1,6 @@
 //! What `doctor` judges: everything that it read, and what it could not read.
 
-use crate::id::PrincipalId;
+use crate::id::{InstanceId, PrincipalId};
 use crate::ports::azure_access::{AccessAssignment, DirectoryError, ManagementLock};
 use crate::ports::connectivity::Dependency;
 use crate::ports::role_assignments::AssignmentError;
@@ -10,6 +10,7 @@ use crate::rbac::{BackupRole, Scope};
 use crate::service::access::groups::GroupOverview;
 use crate::store::audit_chain::ChainState;
 use crate::store::overdue::{OverdueCount, StoredUnreachable};
+use crate::store::state_hold::StateHold;
 use crate::store::sweep_schedule::SweepCounts;
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
@@ -34,6 +35,7 @@ pub struct DoctorFacts {
     pub scopes_in_ledger: BTreeSet<Scope>,
     pub people: PeopleFacts,
     pub groups: GroupOverview,
+    pub installation: InstallationFacts,
     pub work: WorkFacts,
     /// The table of orders, or why it could not be read.
     pub orders: Result<(), String>,
@@ -180,6 +182,17 @@ pub struct WorkFacts {
     pub sweep_unreadable: bool,
     /// How far the audit is sealed; `None` before the first head.
     pub chain: Option<ChainState>,
+}
+
+/// Which installation it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstallationFacts {
+    /// `None`: it has granted nothing yet.
+    pub id: Option<InstanceId>,
+    /// What the settings of the service name, as it last wrote down.
+    pub setting: Option<InstanceId>,
+    /// Why nothing may be done with the state.
+    pub hold: Option<StateHold>,
 }
 
 /// Two clocks at one moment.

@@ -1,7 +1,9 @@
 //! Reading what `doctor` judges. What cannot be read is kept as that, and hides nothing else.
 
 use super::azure::{ANSWER_TIMEOUT, AzureQuestions};
-use super::facts::{BindingsFact, BoundScopes, ClockFacts, DoctorFacts, PeopleFacts, TokenFacts, WorkFacts};
+use super::facts::{
+    BindingsFact, BoundScopes, ClockFacts, DoctorFacts, InstallationFacts, PeopleFacts, TokenFacts, WorkFacts,
+};
 use super::identity::{self, IdentityEvidence};
 use super::people::sent_id;
 use crate::error_chain::ErrorChain;
@@ -95,6 +97,7 @@ pub async fn gather(
         scopes_in_ledger: ledger.scopes,
         people: ledger.people,
         groups,
+        installation: installation(store).await?,
         work,
         orders,
         requests,
@@ -130,6 +133,16 @@ fn bindings(snapshot: &ActiveSnapshot) -> BindingsFact {
     let is_only_retired = |scope: &&Scope| !bound.roles.contains_key(scope);
     bound.retired = snapshot.bindings.retired.iter().filter(is_only_retired).cloned().collect();
     BindingsFact::Known(bound)
+}
+
+async fn installation(store: &StateStore) -> Result<InstallationFacts, StoreError> {
+    let settings = store.settings().await?;
+    let row = settings.instance_row.as_ref();
+    Ok(InstallationFacts {
+        id: row.map(|row| row.id),
+        setting: row.and_then(|row| row.setting),
+        hold: settings.hold,
+    })
 }
 
 async fn work(store: &StateStore) -> Result<WorkFacts, StoreError> {

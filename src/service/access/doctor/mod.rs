@@ -7,6 +7,7 @@ pub mod facts;
 pub mod finding;
 pub mod gather;
 mod identity;
+mod installation;
 mod limits;
 pub(in crate::service::access) mod people;
 mod reach;
@@ -40,6 +41,7 @@ pub fn examine(facts: &DoctorFacts) -> Diagnosis {
     let (mut findings, damage) = rights::check_rights(facts);
     findings.extend(limits::check_limits(facts));
     findings.extend(people::check_people(facts));
+    findings.extend(installation::check_installation(facts));
     findings.extend(work::check_work(facts));
     findings.extend(audit::check_audit(facts));
     findings.extend(reach::check_reach(facts));

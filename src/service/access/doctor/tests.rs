@@ -2,14 +2,14 @@
 
 use super::damage::{DamageReach, ReachedRoles};
 use super::facts::{
-    BindingsFact, BoundScopes, ClockFacts, DoctorFacts, PeopleFacts, RoleFacts, ScopeFacts, SentId,
-    ServiceIdentity, SubscriptionFacts, TokenFacts, WorkFacts,
+    BindingsFact, BoundScopes, ClockFacts, DoctorFacts, InstallationFacts, PeopleFacts, RoleFacts,
+    ScopeFacts, SentId, ServiceIdentity, SubscriptionFacts, TokenFacts, WorkFacts,
 };
 use super::finding::Level;
 use super::identity::IdentityEvidence;
 use super::people::sent_id;
 use super::*;
-use crate::id::{GroupId, PrincipalId};
+use crate::id::{GroupId, InstanceId, PrincipalId};
 use crate::ports::azure_access::{AccessAssignment, DirectoryError, HolderKind, LockLevel, ManagementLock};
 use crate::ports::connectivity::{Dependency, UnreachableKind};
 use crate::ports::role_assignments::{AssignmentError, RejectionReason};
@@ -20,6 +20,7 @@ use crate::rbac::{AssignmentName, BackupRole, BindingName, Scope};
 use crate::service::access::groups::{ArrivedGroup, GroupOverview, UnmatchedBinding};
 use crate::store::audit_chain::ChainState;
 use crate::store::overdue::{OverdueCount, StoredUnreachable};
+use crate::store::state_hold::StateHold;
 use crate::store::sweep_schedule::SweepCounts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration as StdDuration;
@@ -123,6 +124,7 @@ fn facts(assignments: Vec<AccessAssignment>) -> DoctorFacts {
         scopes_in_ledger: BTreeSet::new(),
         people: PeopleFacts { active: 2, ..PeopleFacts::default() },
         groups: GroupOverview::default(),
+        installation: InstallationFacts::default(),
         work: WorkFacts {
             now: NOW,
             counted: Some(NOW),
@@ -956,4 +958,36 @@ fn clocks_tokens_and_the_directory_are_judged() {
     late = well();
     late.clocks.here = NOW + Duration::seconds(120);
     check(&late, &[]);
+}
+
+#[test]
+fn an_installation_whose_loss_would_not_be_noticed_is_a_finding_with_what_to_type() {
+    let id = |n: u128| InstanceId::new(Uuid::from_u128(n));
+    let lines = |installation: InstallationFacts, is_simulated| -> Vec<String> {
+        let facts = DoctorFacts { installation, is_simulated, ..well() };
+        let findings = super::installation::check_installation(&facts);
+        let mend = |finding: &Finding| finding.mend.as_ref().map(|(_, how)| how.clone()).unwrap_or_default();
+        findings
+            .iter()
+            .map(|finding| format!("{} {}: {}", finding.level.as_str(), finding.what, mend(finding)))
+            .collect()
+    };
+    let of = |row: u128, setting: Option<u128>| InstallationFacts {
+        id: Some(id(row)),
+        setting: setting.map(id),
+        hold: None,
+    };
+    let set = format!("`azd env set INSTANCE_ID {}`, then `azd provision`", id(1));
+    assert_eq!(lines(of(1, None), false), [format!("warning INSTANCE_ID is not set: {set}")]);
+    let differs = format!("error INSTANCE_ID names {}, and the state is of {}: {set}", id(2), id(1));
+    assert_eq!(lines(of(1, Some(2)), false), [differs]);
+    assert_eq!(
+        lines(of(1, Some(1)), false),
+        [format!("ok INSTANCE_ID names this installation, {}: ", id(1))]
+    );
+    assert!(lines(InstallationFacts::default(), false).is_empty() && lines(of(1, None), true).is_empty());
+    let lost = InstallationFacts { hold: Some(StateHold::Lost(None)), ..of(1, Some(1)) };
+    assert!(lines(lost, false)[0].contains("recover --begin"));
+    let restoring = InstallationFacts { hold: Some(StateHold::Restoring), ..of(1, Some(1)) };
+    assert!(lines(restoring, false)[0].contains("state restore"));
 }

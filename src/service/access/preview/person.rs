@@ -311,6 +311,11 @@ fn carry_out(step: &Step, ledger: &mut UserLedger) {
     write_entry(ledger, done.becoming(holding, now));
 }
 
+/// The entry is in the ledger of the record.
+pub(super) fn add_entry(record: &mut PersonRecord, entry: &LedgerEntry) {
+    write_entry(&mut record.ledger, entry.clone());
+}
+
 fn write_entry(ledger: &mut UserLedger, entry: LedgerEntry) {
     match ledger.entries.iter_mut().find(|stored| stored.entry.assignment == entry.assignment) {
         Some(stored) => stored.entry = entry,

@@ -15,6 +15,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+/// An assignment of ours is in the ledger again.
+const RECOVERED: &str = "assignment-recovered";
+
 /// What set a change off.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SetOff {
@@ -151,7 +154,7 @@ impl AccessHistory {
         let op = text(record, "op");
         for change in record.get("changes").and_then(Value::as_array).into_iter().flatten() {
             match text(change, "kind") {
-                "effect-opened" => self.open(change, op, time, &set_off),
+                "effect-opened" | RECOVERED => self.open(change, op, time, &set_off),
                 "effect-answered" => self.answer(change, op, time),
                 "effect-observed" => self.observe(change, op, time),
                 "foreign-access-seen" => self.see(change, time),
@@ -226,7 +229,9 @@ impl AccessHistory {
             return;
         };
         let Ok(principal) = PrincipalId::parse(text(change, "principal")) else { return };
-        let wanted = change.get("wanted").and_then(Value::as_bool).unwrap_or_default();
+        // What is found in Azure was given by records that may be lost.
+        let is_recovered = text(change, "kind") == RECOVERED;
+        let wanted = is_recovered || change.get("wanted").and_then(Value::as_bool).unwrap_or_default();
         let held_before = change.get("heldBefore").and_then(Value::as_bool).unwrap_or_default();
         let reasons = texts(change, "reasons");
         let user = UserId::parse(text(change, "person")).ok();

@@ -3,6 +3,7 @@
 
 use crate::grants::over_http::Front;
 use crate::grants::plan::pending;
+use crate::resilience::lost_state::{lose_table, start_deployed};
 use crate::support::clock::ManualClock;
 use crate::support::fault_injection::{Fault as TableFault, When};
 use crate::support::harness::{Node, Person, VAULT_EAST, VAULT_WEST, World};
@@ -31,7 +32,7 @@ const MARK: &str = "fault ";
 
 /// A fault by its name, the rule that it is for, and a service with or without it. Returns when it ended.
 type Plant = fn(&Stage, bool) -> OffsetDateTime;
-pub const FAULTS: [(&str, &str, Plant); 18] = [
+pub const FAULTS: [(&str, &str, Plant); 19] = [
     ("a lock holds a leaver for 20 minutes", "revocations-overdue", overdue),
     ("a lock forbids a revocation", "scope-blocked", lock),
     ("the right was taken away", "scope-blocked", right),
@@ -42,6 +43,7 @@ pub const FAULTS: [(&str, &str, Plant); 18] = [
     ("150 requests with a wrong token", "unauthorized-burst", burst),
     ("a row of the queue cannot be read", "rows-set-aside", row),
     ("a sealed record is removed", "audit-damaged", audit),
+    ("the table was emptied", "state-lost", state_lost),
     ("an assignment made by hand", "foreign-access", foreign),
     ("3,199 assignments of others in the subscription", "quota-nearly-used", quota),
     ("a lock holds the leaver of a drill for 40 minutes", "drill-red", drill),
@@ -159,6 +161,19 @@ fn file_that_revokes(stage: &Stage, faulty: bool) -> OffsetDateTime {
     node.join(&group, &[&ana]);
     world.assert_holds(&ana, Operator, VAULT_EAST);
     pending::package(&node, if faulty { &west } else { &east }, "20260301T080000Z");
+    minutes(&world, &node, 1);
+    world.clock.now()
+}
+
+fn state_lost(stage: &Stage, faulty: bool) -> OffsetDateTime {
+    let (mut world, node, ..) = stage.operators(1);
+    let instance = node.run(node.service.store.known_instance()).unwrap().unwrap();
+    if faulty {
+        lose_table(&world, &node);
+    }
+    node.kill();
+    world.name_installation(instance);
+    let (node, _) = start_deployed(&world);
     minutes(&world, &node, 1);
     world.clock.now()
 }

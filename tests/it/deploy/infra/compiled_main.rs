@@ -82,13 +82,14 @@ const OF_THE_HOST: [&str; 6] = [
     "AzureWebJobsStorage__credential",
 ];
 /// What `serve` could do without, and a deployment sets all the same.
-const OPTIONAL: [&str; 11] = [
+const OPTIONAL: [&str; 12] = [
     "AUDIT_HEADS_CONTAINER",
     "AUDIT_HEADS_ENDPOINT",
     "AUDIT_RETENTION_MONTHS",
     "AZURE_CLIENT_ID",
     "AZURE_CREDENTIAL",
     "BEARER_TOKEN_SECRET",
+    "INSTANCE_ID",
     "ORDERS_TABLE",
     "REQUESTS_TABLE",
     "SCIM_ANNOUNCE_CURSORS",

@@ -89,7 +89,10 @@ fn failure(error: ServiceError) -> Failure {
         ServiceError::Scim(error) | ServiceError::StorageLimit { error, .. } => {
             Failure::Refused(error.status)
         }
-        ServiceError::Bug { source } => panic!("a bug of ours: {source}"),
+        ServiceError::NoState { hold, .. } => panic!("there is a state: {hold:?}"),
+        ServiceError::Bug { source } | ServiceError::NewerRelease { source, .. } => {
+            panic!("a bug of ours: {source}")
+        }
     }
 }
 

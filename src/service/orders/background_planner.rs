@@ -1,8 +1,6 @@
-//! The plan of a file that waits, made beside the ticks: a plan of a large tenant takes longer than a tick, and leavers do not wait
-//! for it.
+//! A plan that is made beside the ticks: a plan of a large tenant takes longer than a tick, and leavers do not wait for it.
 
 use crate::ports::clock::Clock;
-use crate::service::bindings::pending::FilePlan;
 use crate::store::{ETag, StoreError};
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +15,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// a plan that takes longer than an order waits is found by the next tick.
 const PLAN_AGE_MAX: Duration = Duration::from_secs(180);
 
-/// What a plan is of: the pointer and the row of the file that waits, as they were read.
+/// What the plan of a file is of: the pointer and the row of the file that waits, as they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlannedOver {
     pub pointer: Option<ETag>,
@@ -25,36 +23,42 @@ pub(super) struct PlannedOver {
 }
 
 /// A plan, and when it was made.
-struct DatedPlan {
-    plan: FilePlan,
+struct DatedPlan<P> {
+    plan: P,
     /// On the monotonic clock.
     finished: Duration,
 }
 
 /// A plan that is being made.
-struct Planning {
-    over: PlannedOver,
-    task: JoinHandle<Result<DatedPlan, StoreError>>,
+struct Planning<K, P> {
+    /// What it is made over.
+    over: K,
+    task: JoinHandle<Result<DatedPlan<P>, StoreError>>,
 }
 
-impl Drop for Planning {
+impl<K, P> Drop for Planning<K, P> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 /// Makes one plan at a time.
-#[derive(Default)]
-pub(super) struct FilePlanner(Mutex<Option<Planning>>);
+pub(super) struct BackgroundPlanner<K, P>(Mutex<Option<Planning<K, P>>>);
 
-impl FilePlanner {
+impl<K, P> Default for BackgroundPlanner<K, P> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<K: PartialEq, P: Send + 'static> BackgroundPlanner<K, P> {
     /// The plan, once. `None`: it is still being made, or was made too long ago and is begun again by the next tick.
     pub async fn plan(
         &self,
-        over: PlannedOver,
+        over: K,
         clock: Arc<dyn Clock>,
-        make: impl Future<Output = Result<FilePlan, StoreError>> + Send + 'static,
-    ) -> Result<Option<FilePlan>, StoreError> {
+        make: impl Future<Output = Result<P, StoreError>> + Send + 'static,
+    ) -> Result<Option<P>, StoreError> {
         let mut current = self.0.lock().await;
         if current.as_ref().is_none_or(|planning| planning.over != over) {
             let clock = clock.clone();
