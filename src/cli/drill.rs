@@ -49,7 +49,7 @@ async fn history(access: &OperatorAccess, last: usize, json: bool) -> Result<Exi
         print(&mut out, result, json)?;
     }
     match json {
-        true => writeln!(out, "{}", json_line(&words::days_json(&days)))?,
+        true => writeln!(out, "{}", json_line(&days.to_json()))?,
         false => writeln!(out, "{}", days.sentence())?,
     }
     Ok(exit_code(results.last().is_none_or(DrillResult::is_green)))

@@ -24,6 +24,7 @@ use crate::service::access::report::history::AccessSpan;
 use crate::service::access::report::live::{self, AzureReaders};
 use crate::service::access::report::{self, AccessReport, ReportRow, RowSource};
 use crate::service::bindings::active::ActiveSnapshot;
+use crate::service::drill::days::DrillDays;
 use crate::store::StateStore;
 use clap::builder::PossibleValuesParser;
 use meant::Meant;
@@ -112,15 +113,29 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
         made.rows
             .sort_by_cached_key(|row| (who(row).to_lowercase(), row.scope.clone(), row.role_name.clone()));
-        print(arguments, &made, &meant)?;
+        let results = store.drill_results().await?;
+        let drills = (!results.is_empty()).then(|| DrillDays::of(&results, now));
+        print(arguments, &made, &meant, drills.as_ref())?;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-fn print(arguments: &Arguments, made: &AccessReport, meant: &Meant) -> Result<(), OperatorError> {
+/// `drills`: where there were any.
+fn print(
+    arguments: &Arguments,
+    made: &AccessReport,
+    meant: &Meant,
+    drills: Option<&DrillDays>,
+) -> Result<(), OperatorError> {
     let mut out = io::stdout().lock();
     match (arguments.json, arguments.csv) {
-        (true, _) => writeln!(out, "{}", json_line(&to_json(made)))?,
+        (true, _) => {
+            let mut report = to_json(made);
+            if let (Some(members), Some(days)) = (report.as_object_mut(), drills) {
+                members.insert("drills".to_owned(), days.to_json());
+            }
+            writeln!(out, "{}", json_line(&report))?;
+        }
         (_, true) => {
             csv::write(&mut out, made)?;
             out.flush()?;
@@ -130,6 +145,9 @@ fn print(arguments: &Arguments, made: &AccessReport, meant: &Meant) -> Result<()
             let is_past = made.rows.is_empty() && made.at.is_none();
             let past = meant.id().filter(|_| is_past).map(|id| lines_about_past(&arguments.operator, &id));
             table::write(&mut out, made, past.as_deref())?;
+            if let Some(days) = drills {
+                writeln!(out, "\ndrills: {}", days.sentence())?;
+            }
         }
     }
     Ok(())

@@ -3,7 +3,6 @@
 use crate::audit::rfc3339;
 use crate::error_chain::escape_control;
 use crate::ports::role_assignments::EFFECTIVE_AFTER;
-use crate::service::drill::days::DrillDays;
 use crate::store::drills::{DrillResult, StepTimes};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -62,11 +61,4 @@ pub(super) fn to_json(result: &DrillResult) -> Value {
 
 fn times_json(times: &StepTimes) -> Map<String, Value> {
     times.each().into_iter().map(|(name, time)| (name.to_owned(), json!(time.map(moment)))).collect()
-}
-
-pub(super) fn days_json(days: &DrillDays) -> Value {
-    json!({
-        "greenDays": days.green, "redDays": days.red,
-        "lastRed": days.last_red.as_ref().map(|result| moment(result.ended)),
-    })
 }

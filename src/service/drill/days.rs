@@ -2,6 +2,7 @@
 
 use crate::audit::rfc3339;
 use crate::store::drills::DrillResult;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
 
@@ -29,6 +30,13 @@ impl DrillDays {
         let green = days.values().filter(|green| **green).count();
         let last_red = results.iter().filter(|result| !result.is_green()).max_by_key(|result| result.ended);
         Self { green, red: days.len() - green, last_red: last_red.cloned() }
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({
+            "greenDays": self.green, "redDays": self.red,
+            "lastRed": self.last_red.as_ref().map(|result| rfc3339(result.ended)),
+        })
     }
 
     /// In a sentence.

@@ -9,7 +9,7 @@ use crate::bindings::{ConfiguredBinding, Selector};
 use crate::id::{GroupId, UserId};
 use crate::ports::role_assignments::AssignmentError;
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
-use crate::rbac::{AssignmentName, DRILL_BINDING, Scope};
+use crate::rbac::{AssignmentName, BindingName, DRILL_BINDING, Scope};
 use crate::scim::{GroupInput, PatchRequest, Projection, ResourceType, UserInput};
 use crate::service::bindings::active::ActiveSnapshot;
 use crate::service::{ScimCaller, ServiceError};
@@ -242,9 +242,11 @@ impl Drills {
     async fn assignment(&self, running: &RunningDrill) -> Result<Option<DrillAssignment>, StoreError> {
         let drill = &running.drill;
         let ledger = self.store.ledger(drill.user).await?;
-        if let Some(stored) = ledger.entries.first() {
-            let LedgerEntry { assignment: name, ref scope, .. } = stored.entry;
-            return Ok(Some(DrillAssignment { name, scope: scope.clone() }));
+        // A client may have put the leaver into other groups.
+        let is_of_drill = |entry: &&LedgerEntry| entry.bindings.iter().any(BindingName::is_drill);
+        if let Some(entry) = ledger.entries.iter().map(|stored| &stored.entry).find(is_of_drill) {
+            let (name, scope) = (entry.assignment, entry.scope.clone());
+            return Ok(Some(DrillAssignment { name, scope }));
         }
         let Some((binding, _)) = self.binding().await? else { return Ok(None) };
         let instance = self.store.instance().await?;

@@ -388,6 +388,36 @@ fn what_others_gave_to_the_leaver_is_not_left_out() {
     minutes(&world, &node, 5);
 }
 
+/// What a client gives to the leaver is no part of the drill, and not left out.
+#[test]
+fn what_a_client_gave_to_the_leaver_is_not_left_out() {
+    let world = drills(None);
+    let node = world.start_with(TICKS_ONLY);
+    let group = node.group("operators");
+    node.place(OrderVerb::Drill);
+    tick(&node);
+    let user = node.run(node.service.store.drill_marks()).unwrap().user.unwrap();
+    let marked = Person { id: user.to_string(), principal: DRILL_LEAVER };
+    node.join(&group, &[&marked]);
+    tick(&node);
+    world.assert_holds(&marked, Operator, VAULT_EAST);
+    let then = node.run(node.service.store.table_time()).unwrap();
+    let store = &node.service.store;
+    let scopes = BTreeSet::from([VAULT_EAST, VAULT_WEST].map(|scope| BoundScope::parse(scope).unwrap()));
+    let now = node.run(report::now(store, None, &scopes, &|_| {})).unwrap();
+    assert_eq!(now.rows.iter().map(|row| &row.role_name).collect::<Vec<_>>(), ["Backup Operator"]);
+
+    world.pass(MINUTE);
+    minutes(&world, &node, 5);
+    world.assert_holds_nothing(&marked);
+    let mut history = AccessHistory::default();
+    for record in node.run(store.audit(None, 10_000)).unwrap() {
+        history.fold(&record);
+    }
+    let past = node.run(report::at(store, None, &history, then, &scopes)).unwrap();
+    assert_eq!(past.rows.iter().map(|row| &row.role_name).collect::<Vec<_>>(), ["Backup Operator"]);
+}
+
 #[test]
 fn a_client_can_set_no_mark() {
     let world = drills(None);

@@ -103,6 +103,13 @@ async fn an_operator_orders_a_drill_and_reads_how_it_went() {
     assert!(history.contains("1 green drill days of the last 30, 0 red; no red drill is known"), "{history}");
     let lines = Desk::lines(&desk.ends_with(&["--history", "1", "--json"], &[], 0));
     assert_eq!((lines.len(), &lines[0]["drill"], &lines[1]["greenDays"]), (2, &told["drill"], &json!(1)));
+    let report = Command::new(env!("CARGO_BIN_EXE_azure-backup-scim"))
+        .args(["report", "--control-url", &desk.local.ready.control_url])
+        .env_clear()
+        .output()
+        .unwrap();
+    let report = String::from_utf8(report.stdout).unwrap();
+    assert!(report.contains("\ndrills: 1 green drill days of the last 30"), "{report}");
     assert!(desk.by_order(&["--no-wait"], 0).contains("placed"));
 }
 

@@ -174,12 +174,9 @@ impl AccessHistory {
         self.spans.iter().filter(|span| span.until.is_none_or(|until| until > span.from))
     }
 
-    /// Whether it was given to the leaver of a drill.
-    pub fn is_of_drill(&self, span: &AccessSpan) -> bool {
-        match &span.source {
-            SpanSource::Ours(given) => given.user.is_some_and(|user| self.of_drills.contains(&user)),
-            SpanSource::Foreign(_) => false,
-        }
+    /// Whether a user was the leaver of a drill.
+    pub fn is_leaver(&self, user: UserId) -> bool {
+        self.of_drills.contains(&user)
     }
 
     /// The verbs of a backup role at that moment; where nothing was recorded by then, the first that were.

@@ -1,5 +1,6 @@
 //! Who can do what to the backups at some scopes, and why: now by what Azure says, at any past moment by what was recorded.
 
+mod drill;
 pub mod history;
 pub mod live;
 pub mod recorded;
@@ -103,7 +104,8 @@ pub async fn now(
     targets: &BTreeSet<Scope>,
     progress: &dyn Fn(usize),
 ) -> Result<AccessReport, StoreError> {
-    let of_drill = store.drill_marks().await?.user;
+    let leaver = store.drill_marks().await?.user;
+    let is_leaver = |user| Some(user) == leaver;
     let recorded = recorded::held_now(store).await?;
     let LiveView { view, unlisted, unseen } = match azure {
         Some(azure) => live::read(azure, targets, progress).await,
@@ -133,20 +135,21 @@ pub async fn now(
     for row in rows::access_rows(&view) {
         let role_name = view.roles.get(&row.assignment.role).map(|role| role.name.clone());
         let span = known.get(&row.assignment.name).copied();
-        if span.is_some_and(|span| is_given_to(span, of_drill)) {
+        if span.is_some_and(|span| drill::is_role_of(span, is_leaver)) {
             continue;
         }
         merged.add(row.target.clone(), row_of_access(&row, role_name, span, instance));
     }
     let verbs = recorded_verbs(store).await?;
     for target in &unlisted {
-        let reaching = recorded.iter().filter(|span| reaches(span, target) && !is_given_to(span, of_drill));
+        let reaching =
+            recorded.iter().filter(|span| reaches(span, target) && !drill::is_role_of(span, is_leaver));
         for span in reaching {
             let verbs = verbs_of_span(span, target, |role| verbs.get(&role).copied());
             merged.add(target.clone(), row_of_span(span, verbs));
         }
     }
-    if recorded.iter().any(|span| is_given_to(span, of_drill)) {
+    if recorded.iter().any(|span| drill::is_role_of(span, is_leaver)) {
         unseen.push(OF_DRILL.to_owned());
     }
     if !view.groups.is_empty() {
@@ -177,7 +180,7 @@ pub async fn at(
     targets: &BTreeSet<Scope>,
 ) -> Result<AccessReport, StoreError> {
     let mut merged = MergedRows::default();
-    for span in history.at(time).filter(|span| !history.is_of_drill(span)) {
+    for span in history.at(time).filter(|span| !drill::is_role_of(span, |user| history.is_leaver(user))) {
         for target in targets.iter().filter(|target| reaches(span, target)) {
             let verbs = verbs_of_span(span, target, |role| history.verbs_of_role(role, time));
             merged.add(target.clone(), known_by_then(row_of_span(span, verbs), time));
@@ -202,7 +205,7 @@ pub async fn ever(
 ) -> Result<(Vec<AccessSpan>, AccessReport), StoreError> {
     let mut spans = Vec::new();
     let mut rows = Vec::new();
-    for span in history.spans().filter(|span| !history.is_of_drill(span)) {
+    for span in history.spans().filter(|span| !drill::is_role_of(span, |user| history.is_leaver(user))) {
         let mut reached: BTreeMap<Option<Verbs>, Vec<Scope>> = BTreeMap::new();
         for target in targets.iter().filter(|target| reaches(span, target)) {
             let verbs = verbs_of_span(span, target, |role| history.verbs_of_role(role, span.from));
@@ -280,11 +283,6 @@ fn verbs_of_span(
         SpanSource::Foreign(given) => given.verbs,
     };
     verbs.map(|verbs| verbs.at(VaultKind::at(&ArmScope::from(target))))
-}
-
-/// Whether this service gave it to that user.
-fn is_given_to(span: &AccessSpan, user: Option<UserId>) -> bool {
-    matches!(&span.source, SpanSource::Ours(given) if user.is_some() && given.user == user)
 }
 
 fn is_confirmed(span: &AccessSpan) -> bool {
