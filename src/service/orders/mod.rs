@@ -144,7 +144,7 @@ pub struct Orders {
     pub(super) health: Arc<HealthStatus>,
     drill: Option<DrillSettings>,
     file_planner: BackgroundPlanner<PlannedOver, FilePlan>,
-    recover_planner: BackgroundPlanner<OpId, Result<RecoverPlan, RecoverError>>,
+    recover_planner: BackgroundPlanner<(), Result<RecoverPlan, RecoverError>>,
 }
 
 impl Orders {

@@ -18,8 +18,10 @@ use azure_backup_scim::service::state::export::{StateExportError, export};
 use azure_backup_scim::service::state::restore::{
     CheckedFile, RestoreError, RestoreRequest, Restored, check, restore,
 };
-use azure_backup_scim::store::StateStore;
 use azure_backup_scim::store::codec::RowFields;
+use azure_backup_scim::store::state_copy::RestoreMarker;
+use azure_backup_scim::store::state_file::FileRow;
+use azure_backup_scim::store::{StateStore, StoreError};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Cursor};
@@ -225,6 +227,56 @@ fn answers_that_are_lost_and_a_busy_table_change_nothing() {
     faults.inject(When::transact().nth(4), Fault::Throttled { retry_after: Duration::ZERO });
     faults.inject(When::transact().nth(9), Fault::RequestLost);
     node.run(restored(&store, &file)).unwrap();
+    let after = without_end_of_restore(node.run(all_rows(&store)).into_iter().collect());
+    assert_eq!(after, before);
+}
+
+/// The call of a run whose machine slept, or one that the network kept.
+#[test]
+fn what_comes_late_writes_nothing_over_the_state() {
+    let (_world, node) = lived();
+    let file = node.run(exported(&node.service.store));
+    let (faults, store) = empty();
+    let late = faults.delay(When::transact().nth(3));
+    let CheckedFile { header, footer, .. } = checked(&file).unwrap();
+    let marker = RestoreMarker { file: footer.sha256, rows: footer.rows, exported: header.exported };
+    let overtaken = node.run(store.begin_restore(&marker, Vec::new())).unwrap();
+
+    node.run(restored(&store, &file)).unwrap();
+    let before = node.run(all_rows(&store));
+    node.run(async {
+        late.reached().await;
+        late.release();
+        late.reached().await;
+    });
+    let stray = RowFields::row().text("name", "late").done();
+    let stray = [FileRow { key: "n:late".to_owned(), properties: stray }];
+    for _ in 0..2 {
+        let refused = node.run(store.write_rows(&overtaken, &stray));
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    }
+    assert_eq!(node.run(all_rows(&store)), before);
+}
+
+/// Two operators restore the same file: one of them ends it.
+#[test]
+fn a_run_that_another_one_goes_on_with_ends() {
+    let (_world, node) = lived();
+    let before: Rows = node.run(all_rows(&node.service.store)).into_iter().collect();
+    let file = node.run(exported(&node.service.store));
+    let (faults, store) = empty();
+    let held = faults.hold(When::transact().nth(4), Side::Before);
+    let (first, second) = node.run(async {
+        let second = async {
+            held.reached().await;
+            let done = restored(&store, &file).await;
+            held.release();
+            done
+        };
+        tokio::join!(restored(&store, &file), second)
+    });
+    assert!(matches!(first, Err(RestoreError::Overtaken)), "{first:?}");
+    second.unwrap();
     let after = without_end_of_restore(node.run(all_rows(&store)).into_iter().collect());
     assert_eq!(after, before);
 }
