@@ -429,7 +429,7 @@ fn a_large_state_is_read_in_pages_and_written_in_full_transactions() {
     let (read, written) = (from_faults.counts(), to_faults.counts());
     assert_eq!(read.transactions, 0);
     assert!(read.pages <= 3 * (ROWS / 1000 + 1), "{read:?}");
-    assert_eq!(written.transactions, ROWS / 100 + 2, "a marker, full transactions, an end");
+    assert_eq!(written.transactions, ROWS.div_ceil(99) + 2, "a marker, full transactions, an end");
     assert!(written.rows_read <= ROWS + 10, "{written:?}");
 }
 
