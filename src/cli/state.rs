@@ -151,7 +151,7 @@ fn export_failed(error: StateExportError, out: &Path) -> OperatorError {
     match error {
         StateExportError::Store(error) => OperatorError::Store(error),
         StateExportError::Write(error) => usage(format!("cannot write {}: {error}", out.display())),
-        StateExportError::Incomplete => usage(StateExportError::Incomplete.to_string()),
+        error @ (StateExportError::Incomplete | StateExportError::Empty { .. }) => usage(error.to_string()),
     }
 }
 

@@ -102,8 +102,8 @@ pub enum FoundState {
 pub struct RestoreEnd {
     pub record: AuditRecord,
     pub outcome: OrderOutcome,
-    /// The service is paused from then on, where the export was of a service that was not.
-    pub pause: Option<LeverOrder>,
+    /// The service is paused from then on.
+    pub pause: LeverOrder,
 }
 
 /// Whether a row may change while an export that is exact is made.
@@ -228,7 +228,7 @@ impl StateStore {
         let condition = EtagMatch::Exact(run.etag.clone());
         let marker = TableWrite::Delete { key: keys::setting(RESTORE), condition };
         let mut writes = vec![marker, outcome.insert()];
-        writes.extend(pause.iter().map(levers::pause));
+        writes.push(levers::pause_again(&pause));
         self.commit(&record, writes).await.map(drop)
     }
 

@@ -66,6 +66,8 @@ pub enum OrderRefusal {
     Paused,
     #[error("the service is not paused")]
     NotPaused,
+    #[error("it was given before the pause that it would end: give it again")]
+    BeforePause,
     #[error("the object id is braked already")]
     Braked,
     #[error("the object id is not braked")]

@@ -33,7 +33,7 @@ pub enum RestoreError {
     File(#[from] StateFileError),
     #[error("cannot open the file")]
     Open(#[from] io::Error),
-    #[error("cannot write the state (it needs Storage Table Data Contributor on the table)")]
+    #[error("cannot read or write the table (it must exist, and takes Storage Table Data Contributor)")]
     Store(#[from] StoreError),
     #[error("the file is of the tenant {file:?}, and the settings name {setting:?}")]
     Tenant { file: String, setting: String },
@@ -322,6 +322,6 @@ async fn end(
         is_refused: false,
         detail: format!("{} rows of the export of {exported}; paused until `resume`", footer.rows),
     };
-    let pause = (!is_paused).then_some(LeverOrder { order: op, since: now });
+    let pause = LeverOrder { order: op, since: now };
     Ok(store.end_restore(run, RestoreEnd { record, outcome, pause }).await?)
 }
