@@ -2,6 +2,8 @@
 
 mod arguments;
 mod outside;
+mod removal;
+mod reply;
 mod words;
 
 pub use arguments::Arguments;

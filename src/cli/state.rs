@@ -138,10 +138,14 @@ async fn write_exact(store: &StateStore, part: &Path) -> Result<FileFooter, Stat
     }
 }
 
-/// Names and addresses of people are in it.
+/// Names and addresses of people are in it. A file or link that is there already would keep its mode, or lead elsewhere.
 fn private_file(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     let mut options = File::options();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
@@ -279,4 +283,35 @@ fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
 
 fn usage(what: String) -> OperatorError {
     OperatorError::Usage(what)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn write(path: &Path) {
+        private_file(path).unwrap().write_all(b"people").unwrap();
+        let about = fs::symlink_metadata(path).unwrap();
+        assert!(about.is_file());
+        assert_eq!(about.permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(path).unwrap(), b"people");
+    }
+
+    #[test]
+    fn half_a_file_is_private_whatever_was_there_under_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.part");
+        write(&path);
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write(&path);
+
+        let other = folder.path().join("other");
+        fs::write(&other, "as it was").unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(&other, &path).unwrap();
+        write(&path);
+        assert_eq!(fs::read(&other).unwrap(), b"as it was");
+    }
 }

@@ -1,9 +1,11 @@
 //! The drill from outside: what an identity provider does with a leaver, over SCIM, and what Azure says then.
 //!
 //! The service takes it for ordinary provisioning: leaver and group carry no mark. Both are deleted at the end, however it went,
-//! and what an earlier run left is deleted first.
+//! and what an earlier run left is deleted first. What could not be deleted is printed.
 
 use super::arguments::Arguments;
+use super::removal::{Found, Left, Made, OwnResource, Removal, own_resources};
+use super::reply::{ASK_EVERY, may_pass, said, text};
 use super::words::moment;
 use crate::app::{ScimClient, ScimClientError, ScimReply, SystemClock};
 use crate::cli::exit::EXIT_FINDINGS;
@@ -26,9 +28,10 @@ use time::OffsetDateTime;
 
 /// How long a grant may take, and a revocation: as long as one that is not overdue, by default.
 const WAIT: Duration = Duration::from_secs(15 * 60);
-const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long Azure is given for one list.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client has one of the names.
+const NAME_TAKEN: &str = "name-taken";
 /// Where the answer about a user has its grants.
 const GRANTS: &str = "/urn:ietf:params:scim:schemas:extension:azurebackup:2.0:User/grants";
 
@@ -60,13 +63,15 @@ struct Outside<'a> {
     clock: SystemClock,
     progress: Progress,
     times: Vec<(&'static str, OffsetDateTime)>,
+    /// SCIM answered, so something of a drill may be there.
+    is_reached: bool,
 }
 
-/// What the drill made, as SCIM ids.
-#[derive(Default)]
-struct Made {
-    user: Option<String>,
-    group: Option<String>,
+/// How a drill ended.
+enum Ended {
+    Green,
+    Red(Red),
+    Failed(OperatorError),
 }
 
 /// The role that the leaver was granted.
@@ -91,18 +96,31 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, OperatorError
         clock: SystemClock::new(),
         progress: Progress::begin("seconds of the drill", 1),
         times: Vec::new(),
+        is_reached: false,
     };
     let mut made = Made::default();
-    let ended = outside.play(&mut made).await;
-    let removed = outside.remove(&made).await;
-    outside.progress.end();
-    let red = match (ended, removed) {
-        (Err(Stop::Failed(error)), _) | (Ok(()), Err(Stop::Failed(error))) => return Err(error),
-        (Err(Stop::Red(red)), _) | (Ok(()), Err(Stop::Red(red))) => Some(red),
-        (Ok(()), Ok(())) => None,
+    let played = outside.play(&mut made).await;
+    let left = if outside.is_reached {
+        outside.removal().remove_all(&outside.own(), &made).await
+    } else {
+        Vec::new()
     };
-    outside.print(red.as_ref(), arguments.json)?;
-    Ok(if red.is_none() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
+    outside.progress.end();
+    let ended = match (played, left.first()) {
+        (Err(Stop::Failed(error)), _) => Ended::Failed(error),
+        (Err(Stop::Red(red)), _) => Ended::Red(red),
+        (Ok(()), Some(first)) => Ended::Red(Red { phase: "removing", reason: first.reason.clone() }),
+        (Ok(()), None) => Ended::Green,
+    };
+    // Whatever failed, who reads this has to know what is left.
+    if !matches!(ended, Ended::Failed(_)) || !left.is_empty() {
+        outside.print(&ended, &left, arguments.json)?;
+    }
+    match ended {
+        Ended::Green => Ok(ExitCode::SUCCESS),
+        Ended::Red(_) => Ok(ExitCode::from(EXIT_FINDINGS)),
+        Ended::Failed(error) => Err(error),
+    }
 }
 
 impl Outside<'_> {
@@ -149,16 +167,22 @@ impl Outside<'_> {
         }
     }
 
-    /// What the service says of the leaver.
-    async fn grants(&self, user: &str) -> Result<Vec<Value>, Stop> {
+    /// What the service says of the leaver, or why it says nothing now.
+    async fn grants(&self, phase: &'static str, user: &str) -> Result<Result<Vec<Value>, String>, Stop> {
         let reply = self.scim.get(&format!("/Users/{user}?attributes=grants")).await?;
-        fine("group-made", &reply)?;
-        Ok(reply.body.pointer(GRANTS).and_then(Value::as_array).cloned().unwrap_or_default())
+        if may_pass(&reply) {
+            return Ok(Err(said(&reply)));
+        }
+        fine(phase, &reply)?;
+        Ok(Ok(reply.body.pointer(GRANTS).and_then(Value::as_array).cloned().unwrap_or_default()))
     }
 
     async fn until_held(&self, user: &str) -> Result<Granted, Stop> {
         self.until("group-made", async || {
-            let grants = self.grants(user).await?;
+            let grants = match self.grants("group-made", user).await? {
+                Ok(grants) => grants,
+                Err(why) => return Ok(Err(why)),
+            };
             let is_held = |grant: &&Value| is(grant, "holds") && is(grant, "settled");
             Ok(match grants.iter().find(is_held) {
                 Some(grant) => Ok(Granted { scope: text(grant, "scope"), role: text(grant, "role") }),
@@ -173,7 +197,10 @@ impl Outside<'_> {
 
     async fn until_gone(&self, user: &str) -> Result<(), Stop> {
         self.until("deactivated", async || {
-            let grants = self.grants(user).await?;
+            let grants = match self.grants("deactivated", user).await? {
+                Ok(grants) => grants,
+                Err(why) => return Ok(Err(why)),
+            };
             let left = grants.iter().find(|grant| is(grant, "holds") || !is(grant, "settled"));
             Ok(match left {
                 None => Ok(()),
@@ -206,62 +233,64 @@ impl Outside<'_> {
         Ok(())
     }
 
-    /// What a run that was killed left. The names are reserved, and the object id is that of the drill's own leaver.
-    async fn remove_earlier(&self) -> Result<(), Stop> {
+    fn own(&self) -> [OwnResource; 2] {
+        own_resources(self.principal, self.group)
+    }
+
+    const fn removal(&self) -> Removal<'_> {
+        Removal { scim: &self.scim, clock: &self.clock }
+    }
+
+    /// What a run that was killed left. Where a client has one of the names, nothing is deleted before that is known.
+    async fn remove_earlier(&mut self) -> Result<(), Stop> {
+        let own = self.own();
         let mut made = Made::default();
-        let principal = self.principal.to_string();
-        for (path, name, value, external_id) in [
-            ("/Groups", "displayName", FROM_OUTSIDE.group, self.group),
-            ("/Users", "userName", FROM_OUTSIDE.leaver, &principal),
-        ] {
-            let query = format!("{path}?filter={}", encoded(&format!("{name} eq \"{value}\"")));
-            let reply = self.scim.get(&query).await?;
+        for (own, id) in own.iter().zip([&mut made.user, &mut made.group]) {
+            let reply = own.ask_by_name(&self.scim).await?;
             fine("begun", &reply)?;
-            let found = reply.body.pointer("/Resources/0");
-            let Some(found) = found else { continue };
-            if text(found, "externalId") != external_id {
-                return Err(Stop::Red(Red { phase: "begun", reason: "name-taken".to_owned() }));
-            }
-            let id = Some(text(found, "id"));
-            if path == "/Groups" { made.group = id } else { made.user = id }
+            self.is_reached = true;
+            *id = match own.found_in(&reply) {
+                Found::Nothing => None,
+                Found::OfTheDrill(id) => Some(id),
+                Found::OfAClient => {
+                    return Err(Stop::Red(Red { phase: "begun", reason: NAME_TAKEN.to_owned() }));
+                }
+            };
         }
-        self.remove(&made).await
+        match self.removal().remove_all(&own, &made).await.into_iter().next() {
+            Some(left) => Err(Stop::Red(Red { phase: "begun", reason: left.reason })),
+            None => Ok(()),
+        }
     }
 
-    /// Deletes the group and the leaver.
-    async fn remove(&self, made: &Made) -> Result<(), Stop> {
-        let paths = [
-            made.group.as_ref().map(|id| format!("/Groups/{id}")),
-            made.user.as_ref().map(|id| format!("/Users/{id}")),
-        ];
-        for path in paths.into_iter().flatten() {
-            let reply = self.scim.delete(&path).await?;
-            if reply.status != 404 {
-                fine("removing", &reply)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn print(&self, red: Option<&Red>, json: bool) -> io::Result<()> {
+    fn print(&self, ended: &Ended, left: &[Left], json: bool) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let asked = self.azure.is_some();
+        let (state, red) = match ended {
+            Ended::Green => ("green", None),
+            Ended::Red(red) => ("red", Some(red)),
+            Ended::Failed(_) => ("failed", None),
+        };
         if json {
             let times = self.times.iter().map(|(what, time)| json!({ "what": what, "time": moment(*time) }));
+            let left = left.iter().map(|left| json!({ "what": left.what, "reason": left.reason }));
             let line = json!({
-                "state": if red.is_none() { "green" } else { "red" },
-                "phase": red.map(|red| red.phase), "reason": red.map(|red| &red.reason),
-                "times": times.collect::<Vec<_>>(), "askedAzure": asked,
+                "state": state, "phase": red.map(|red| red.phase), "reason": red.map(|red| &red.reason),
+                "times": times.collect::<Vec<_>>(), "askedAzure": asked, "left": left.collect::<Vec<_>>(),
             });
             return writeln!(out, "{}", json_line(&line));
         }
         let how = red.map_or_else(
-            || "green".to_owned(),
+            || state.to_owned(),
             |red| format!("red in phase {}: {}", red.phase, escape_control(&red.reason)),
         );
         writeln!(out, "drill from outside: {how}")?;
         for (what, time) in &self.times {
             writeln!(out, "  {}  {what}", moment(*time))?;
+        }
+        for Left { what, reason } in left {
+            let (what, reason) = (escape_control(what), escape_control(reason));
+            writeln!(out, "  may be left: {what} ({reason}); delete it, or play the drill again")?;
         }
         if !asked {
             writeln!(
@@ -284,28 +313,13 @@ fn fine(phase: &'static str, reply: &ScimReply) -> Result<(), Stop> {
     if reply.is_success() {
         return Ok(());
     }
-    let detail = text(&reply.body, "detail");
-    let said = format!("SCIM answered {}: {detail}", reply.status);
+    let said = said(reply);
     Err(match reply.status {
         401 | 403 => Stop::Failed(OperatorError::Usage(format!("{said}; is DRILL_SCIM_TOKEN right?"))),
         _ => Stop::Red(Red { phase, reason: said }),
     })
 }
 
-fn text(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 fn is(value: &Value, name: &str) -> bool {
     value.get(name).and_then(Value::as_bool).unwrap_or_default()
-}
-
-/// A filter, as a query takes it.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

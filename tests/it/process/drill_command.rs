@@ -1,5 +1,6 @@
 //! `drill` as a process, against a `local` that runs: by order, from outside over SCIM, and the past.
 
+use crate::support::chaos::{Chaos, Trouble, When};
 use crate::support::idp::Idp;
 use crate::support::local_process::LocalProcess;
 use serde_json::{Value, json};
@@ -179,6 +180,117 @@ async fn a_drill_from_outside_touches_nothing_of_a_client_and_says_what_is_missi
     desk.ends_with(&clear, &environment, USAGE);
     let away = ["--scim", "http://127.0.0.1:9/scim/v2", "--principal", LEAVER];
     desk.ends_with(&away, &environment, DEPENDENCY);
+}
+
+/// A drill from outside through a proxy that does this to its calls.
+struct OutsideDrill {
+    desk: Desk,
+    chaos: Chaos,
+    url: String,
+}
+
+impl OutsideDrill {
+    fn with(troubles: &[(When, Trouble)]) -> Self {
+        let desk = Desk::open("drill");
+        let base = desk.local.ready.base_url.clone();
+        let origin = base.strip_suffix("/scim/v2").unwrap();
+        let chaos = Chaos::before(origin);
+        for (when, trouble) in troubles {
+            chaos.order(when.clone(), trouble.clone());
+        }
+        let url = format!("{}/scim/v2", chaos.url());
+        Self { desk, chaos, url }
+    }
+
+    #[track_caller]
+    fn play(&self, arguments: &[&str], code: i32) -> String {
+        let outside = [&["--scim", &self.url, "--principal", LEAVER], arguments].concat();
+        self.desk.ends_with(&outside, &[("DRILL_SCIM_TOKEN", &self.desk.local.ready.token)], code)
+    }
+}
+
+fn refusal(status: u16) -> Trouble {
+    let body = json!({"detail": "not now"}).to_string();
+    Trouble::Answer { status, content_type: "application/scim+json", body }
+}
+
+#[actix_web::test]
+async fn a_drill_from_outside_deletes_what_it_made_where_the_answer_was_lost() {
+    for path in ["/Users", "/Groups"] {
+        let lost = [(When::any().method("POST").path(path), Trouble::LoseAnswer)];
+        let outside = OutsideDrill::with(&lost);
+        let text = outside.play(&[], DEPENDENCY);
+        assert!(
+            text.contains("SCIM gave no answer to POST") && !text.contains("may be left"),
+            "{path}: {text}"
+        );
+        outside.desk.assert_nothing_left().await;
+        assert_eq!(outside.chaos.count(|call| call.method == "POST" && call.target.ends_with(path)), 1);
+    }
+}
+
+#[actix_web::test]
+async fn a_drill_from_outside_asks_a_busy_service_again() {
+    let delete = |path| When::any().method("DELETE").path(path);
+    let grants = || When::reads().path("attributes=grants");
+    let outside = OutsideDrill::with(&[
+        (grants(), refusal(429)),
+        (grants().nth(2), refusal(502)),
+        (delete("/Users"), Trouble::Busy { retry_after: 1 }),
+        (delete("/Users").nth(2), Trouble::LoseAnswer),
+        (delete("/Groups"), Trouble::LoseRequest),
+        (delete("/Groups").nth(2), refusal(429)),
+    ]);
+    let told = Desk::lines(&outside.play(&["--json"], 0)).remove(0);
+    assert_eq!((&told["state"], &told["left"]), (&json!("green"), &json!([])));
+    outside.desk.assert_nothing_left().await;
+    for path in ["/Users/", "/Groups/"] {
+        let tries = outside.chaos.count(|call| call.method == "DELETE" && call.target.contains(path));
+        assert_eq!(tries, 3, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_drill_from_outside_deletes_the_leaver_first_and_says_what_is_left() {
+    let outside = OutsideDrill::with(&[
+        (When::any().method("PATCH"), refusal(409)),
+        (When::any().method("DELETE").path("/Groups/").always(), refusal(409)),
+    ]);
+    let text = outside.play(&[], FINDINGS);
+    assert!(text.contains("red in phase deactivated: SCIM answered 409: not now"), "{text}");
+    assert!(text.contains("may be left: /Groups/") && !text.contains("may be left: /Users"), "{text}");
+    let deleted: Vec<String> = outside
+        .chaos
+        .calls()
+        .into_iter()
+        .filter(|call| call.method == "DELETE")
+        .map(|call| call.target)
+        .collect();
+    assert!(deleted[0].contains("/Users/") && deleted[1].contains("/Groups/"), "{deleted:?}");
+    assert_eq!(
+        (outside.desk.total("/Users").await, outside.desk.total("/Groups").await),
+        (json!(0), json!(1))
+    );
+    assert_eq!(outside.desk.held().await, Vec::<Value>::new());
+
+    // Where the leaver is what is left, the group is deleted all the same; and it is said where the drill failed too.
+    outside.chaos.calm();
+    outside.chaos.order(When::any().method("DELETE").path("/Users/").nth(1).always(), refusal(401));
+    outside.chaos.order(When::any().method("PATCH"), Trouble::LoseRequest);
+    let text = outside.play(&["--json"], DEPENDENCY);
+    let told = Desk::lines(text.lines().next().unwrap()).remove(0);
+    assert_eq!((&told["state"], told["left"].as_array().unwrap().len()), (&json!("failed"), 1));
+    assert!(told["left"][0]["what"].as_str().unwrap().starts_with("/Users/"), "{told}");
+    assert!(told["left"][0]["reason"].as_str().unwrap().contains("401"), "{told}");
+    assert_eq!(
+        (outside.desk.total("/Users").await, outside.desk.total("/Groups").await),
+        (json!(1), json!(0))
+    );
+
+    // The next one deletes it.
+    outside.chaos.calm();
+    outside.play(&[], 0);
+    outside.desk.assert_nothing_left().await;
 }
 
 #[test]
