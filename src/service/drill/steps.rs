@@ -216,7 +216,10 @@ impl Drills {
         let Some(assignment) = self.assignment(running).await? else { return Ok(Step::Failed(NO_BINDING)) };
         let standing = self.standing(running, &assignment, AssignmentState::Gone).await?;
         let (Some(entry), Some(Ok(false))) = (&standing.entry, &standing.azure) else {
-            return Ok(Step::Ended(StepEnd::Waits));
+            let leaver = self.store.resource(running.drill.user).await?;
+            // A client let the leaver in again.
+            let is_back = leaver.is_some_and(|leaver| leaver.resource.active());
+            return Ok(if is_back { Step::Failed(CHANGED_BY_OTHERS) } else { Step::Ended(StepEnd::Waits) });
         };
         let revocation = self.times(entry, standing.date).await?;
         self.advance(stored, DrillPhase::Gone, |running| running.drill.revocation = revocation).await

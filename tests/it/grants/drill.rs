@@ -18,7 +18,7 @@ use azure_backup_scim::service::reconcile_queue::inline::InlineLimits;
 use azure_backup_scim::simulator::{
     CallMethod, FaultAction, FaultRule, HandMade, LockLevel, PrincipalType, Scope,
 };
-use azure_backup_scim::store::drills::{DrillResult, StepTimes};
+use azure_backup_scim::store::drills::{DrillPhase, DrillResult, StepTimes};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -325,6 +325,27 @@ fn a_client_that_deactivates_or_deletes_the_leaver_makes_the_drill_red() {
         assert!(!only_result(&node).is_green());
         assert_nothing_left(&world, &node);
     }
+}
+
+#[test]
+fn a_client_that_lets_the_leaver_in_again_makes_the_drill_red_at_once() {
+    let world = drills(None);
+    let scope = Scope::parse(VAULT_WEST).unwrap();
+    let lock = world.azure().add_lock(&scope, LockLevel::CanNotDelete).unwrap();
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 4);
+    let stored = node.run(node.service.store.drill()).unwrap().value.unwrap();
+    let running = stored.state.running.unwrap();
+    assert_eq!(running.phase, DrillPhase::Deactivated);
+    let person = Person { id: running.drill.user.to_string(), principal: DRILL_LEAVER };
+    node.set_active(&person, true);
+    minutes(&world, &node, 2);
+    let result = only_result(&node);
+    assert_eq!(result.drill.failure.unwrap().reason, "changed-by-others");
+    world.azure().remove_lock(lock).unwrap();
+    minutes(&world, &node, 40);
+    assert_nothing_left(&world, &node);
 }
 
 #[test]
