@@ -7,7 +7,7 @@ use super::stage::{Drills, StepEnd};
 use super::times;
 use crate::bindings::{ConfiguredBinding, Selector};
 use crate::id::{GroupId, UserId};
-use crate::ports::role_assignments::AssignmentError;
+use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, BindingName, DRILL_BINDING, Scope};
 use crate::scim::{GroupInput, PatchRequest, Projection, ResourceType, UserInput};
@@ -274,14 +274,17 @@ impl Drills {
         Ok(Standing { entry, azure, date })
     }
 
-    /// Whether Azure holds it, asked by name.
+    /// Whether Azure holds it, asked by name. At a scope that is gone it holds nothing.
     pub(super) async fn asked(
         &self,
         scope: &Scope,
         assignment: AssignmentName,
     ) -> Result<bool, AssignmentError> {
         let found = self.assignments.get(scope, &assignment, ASK_TIMEOUT).await;
-        found.map(|found| found.is_some())
+        match found {
+            Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => Ok(false),
+            found => found.map(|found| found.is_some()),
+        }
     }
 
     async fn remove(&self, stored: &StoredDrill, running: &RunningDrill) -> Result<Step, StoreError> {

@@ -224,6 +224,56 @@ fn a_missing_right_makes_a_drill_red() {
     assert!(is_degraded(&node));
 }
 
+/// Whether a drill runs.
+fn is_running(node: &Node) -> bool {
+    let stored = node.run(node.service.store.drill()).unwrap().value.unwrap();
+    stored.state.running.is_some()
+}
+
+#[test]
+fn a_drill_whose_scope_is_gone_ends_and_another_begins() {
+    let world = drills(None);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 1);
+    world.assert_holds(&leaver(), Reader, VAULT_WEST);
+    world.azure().remove_scope(&Scope::parse(VAULT_WEST).unwrap()).unwrap();
+    minutes(&world, &node, 10);
+    assert_eq!(results(&node).len(), 1);
+    assert_nothing_left(&world, &node);
+
+    assert!(!node.order(OrderVerb::Drill).is_refused);
+    minutes(&world, &node, 40);
+    let all = results(&node);
+    let failure = all[1].drill.failure.clone().unwrap();
+    assert_eq!((failure.phase.as_str(), failure.reason.as_str()), ("group-made", "scope-not-found"));
+    assert_nothing_left(&world, &node);
+}
+
+#[test]
+fn a_drill_whose_scope_may_not_be_read_ends_by_the_ledger_after_its_time() {
+    let world = drills(None);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 1);
+    world.assert_holds(&leaver(), Reader, VAULT_WEST);
+    let refusal = FaultAction::Fail {
+        status: 403,
+        code: "AuthorizationFailed".to_owned(),
+        message: None,
+        retry_after_seconds: None,
+        executed: false,
+    };
+    world.azure().add_rule(FaultRule::new(refusal).method(CallMethod::Get)).unwrap();
+    minutes(&world, &node, 10);
+    world.assert_holds_nothing(&leaver());
+    assert!(is_running(&node) && results(&node).is_empty(), "Azure may still say so itself");
+    minutes(&world, &node, 25);
+    assert_eq!(failure(&node), ("deactivated".to_owned(), "no-answer".to_owned()));
+    assert_nothing_left(&world, &node);
+    assert!(!node.order(OrderVerb::Drill).is_refused);
+}
+
 #[test]
 fn ticks_that_stop_make_a_drill_red_and_the_next_tick_removes_it() {
     let world = drills(None);
