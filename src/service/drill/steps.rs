@@ -29,7 +29,7 @@ const NO_TICK_AFTER: Duration = Duration::from_secs(600);
 pub(super) const NAME_TAKEN: &str = "name-taken";
 /// Another record has the Entra object id of the leaver.
 const PRINCIPAL_TAKEN: &str = "principal-taken";
-/// The active bindings have no binding of that name with an externalId.
+/// The active bindings have no binding as packaging adds it.
 const NO_BINDING: &str = "no-binding";
 /// A client changed the leaver or the group.
 const CHANGED_BY_OTHERS: &str = "changed-by-others";
@@ -127,7 +127,7 @@ impl Drills {
         let snapshot = self.active_bindings.read(&self.store.pointer().await?).await?;
         let ActiveSnapshot::Known(snapshot) = snapshot else { return Ok(None) };
         let mut all = snapshot.bindings.bindings.iter();
-        let Some(binding) = all.find(|binding| binding.name.is_drill()) else { return Ok(None) };
+        let Some(binding) = all.find(|binding| binding.is_drill()) else { return Ok(None) };
         let Selector::ExternalId(value) = &binding.selector else { return Ok(None) };
         Ok(Some((binding.clone(), value.clone())))
     }
@@ -243,7 +243,7 @@ impl Drills {
         let drill = &running.drill;
         let ledger = self.store.ledger(drill.user).await?;
         // A client may have put the leaver into other groups.
-        let is_of_drill = |entry: &&LedgerEntry| entry.bindings.iter().any(BindingName::is_drill);
+        let is_of_drill = |entry: &&LedgerEntry| entry.bindings.iter().any(BindingName::is_of_drills);
         if let Some(entry) = ledger.entries.iter().map(|stored| &stored.entry).find(is_of_drill) {
             let (name, scope) = (entry.assignment, entry.scope.clone());
             return Ok(Some(DrillAssignment { name, scope }));

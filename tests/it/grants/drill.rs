@@ -3,7 +3,7 @@
 
 use crate::support::harness::{DRILL_GROUP, DRILL_LEAVER, Node, OWN, Person, VAULT_EAST, VAULT_WEST, World};
 use crate::support::harness::{caller, whole_page};
-use crate::support::rows::quiet;
+use crate::support::rows::{later, quiet};
 use azure_backup_scim::id::{OpId, PrincipalId};
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
@@ -354,6 +354,29 @@ fn without_its_binding_a_drill_is_red_and_without_bindings_too() {
     node.settle();
     assert_eq!(failure(&node), ("begun".to_owned(), "no-binding".to_owned()));
     assert_nothing_left(&world, &node);
+}
+
+/// A file from before the name was reserved.
+#[test]
+fn a_binding_that_has_only_the_name_of_that_of_drills_is_an_ordinary_one() {
+    let world = quiet(World::new().with_drill_binding("fire-drill", Operator));
+    let node = world.start();
+    let store = &node.service.store;
+    let snapshot = || {
+        node.run(async { node.service.active_bindings.read(&store.pointer().await.unwrap()).await.unwrap() })
+    };
+    assert_eq!(node.run(overview(store, &snapshot())).unwrap().without_group.len(), 1);
+    later(&world, &node);
+    let counted = node.service.health.snapshot().swept.bindings_without_group;
+    assert_eq!(counted.number(), 1, "{counted:?}");
+
+    let ana = node.provision("ana");
+    let group = node.group("fire-drill");
+    node.join(&group, &[&ana]);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 2);
+    assert_eq!(failure(&node), ("begun".to_owned(), "no-binding".to_owned()));
+    world.assert_holds(&ana, Operator, VAULT_WEST);
 }
 
 #[test]
