@@ -41,6 +41,8 @@ const NO_ANSWER: &str = "no-answer";
 const AZURE_DIFFERS: &str = "azure-differs";
 /// The ordinary reconcile has not come to it.
 const IN_FLIGHT: &str = "in-flight";
+/// The row of the drill is of a later release, or damaged.
+const ROW_UNREADABLE: &str = "row-unreadable";
 /// A write was refused.
 const REFUSED: &str = "refused";
 
@@ -75,6 +77,10 @@ impl Drills {
     ) -> Result<StepEnd, StoreError> {
         let Some(running) = &stored.state.running else { return Ok(StepEnd::Waits) };
         let failed = running.drill.failure.is_some();
+        if !failed && !stored.is_whole {
+            // The row is whole again after that, and what the drill made is removed.
+            return self.fail(stored, ROW_UNREADABLE, now).await;
+        }
         if !failed && running.drill.began + self.deadline < now {
             let reason = self.why_late(running, now).await?;
             return self.fail(stored, &reason, now).await;

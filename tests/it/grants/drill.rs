@@ -3,9 +3,10 @@
 
 use crate::support::harness::{DRILL_GROUP, DRILL_LEAVER, Node, OWN, Person, VAULT_EAST, VAULT_WEST, World};
 use crate::support::harness::{caller, whole_page};
-use crate::support::rows::{later, quiet};
+use crate::support::rows::{later, nonsense, quiet, restore, with_text, write};
 use azure_backup_scim::id::{OpId, PrincipalId};
 use azure_backup_scim::orders::OrderVerb;
+use azure_backup_scim::ports::tables::{PropertyValue, TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::Scope as BoundScope;
 use azure_backup_scim::scim::{ListQuery, ResourceType};
@@ -272,6 +273,74 @@ fn a_drill_whose_scope_may_not_be_read_ends_by_the_ledger_after_its_time() {
     assert_eq!(failure(&node), ("deactivated".to_owned(), "no-answer".to_owned()));
     assert_nothing_left(&world, &node);
     assert!(!node.order(OrderVerb::Drill).is_refused);
+}
+
+/// The row is as a later release left it, or damaged: the leaver is removed all the same.
+#[track_caller]
+fn check_unreadable(name: &str, value: PropertyValue, is_set: bool) {
+    let world = drills(None);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    // The leaver is active, and in the group.
+    tick(&node);
+    assert_eq!(directory(&node).0, [LEAVER]);
+    node.kill();
+    let world = if is_set { world } else { world.without_drill() };
+    let node = world.start_with(TICKS_ONLY);
+    let mut row = drill_row(&node);
+    row.properties.insert(name.to_owned(), value);
+    restore(&world, &node, row);
+
+    minutes(&world, &node, 5);
+    assert_eq!(failure(&node), ("removing".to_owned(), "row-unreadable".to_owned()));
+    assert_nothing_left(&world, &node);
+    assert_eq!(node.audit_of("drill-ended").len(), 1);
+    if is_set {
+        assert_eq!(node.service.health.snapshot().drill.unwrap().red.as_deref(), Some("row-unreadable"));
+        assert!(!node.order(OrderVerb::Drill).is_refused);
+        minutes(&world, &node, 5);
+        assert!(results(&node)[1].is_green() && !is_degraded(&node));
+    }
+}
+
+#[test]
+fn a_drill_whose_row_is_of_a_later_release_is_removed() {
+    for is_set in [true, false] {
+        check_unreadable("phase", PropertyValue::Text("audited".to_owned()), is_set);
+        check_unreadable("v", PropertyValue::Int(2), is_set);
+        check_unreadable("looked", PropertyValue::Text("yesterday".to_owned()), is_set);
+    }
+}
+
+#[test]
+fn a_row_of_drills_that_has_no_ids_shows_in_health_until_it_has() {
+    let world = drills(DAILY);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 1);
+    let row = drill_row(&node);
+    assert!(!is_degraded(&node));
+    let red = || node.service.health.snapshot().drill.unwrap().red;
+    for broken in [nonsense("s:drill"), overwrite(with_text(row.clone(), "user", "x"))] {
+        write(&world, &node, &[broken]);
+        tick(&node);
+        assert_eq!(red().as_deref(), Some("row-unreadable"));
+        assert!(is_degraded(&node) && results(&node).is_empty());
+        assert_eq!(directory(&node).0, [LEAVER], "no id says that it is the leaver");
+        restore(&world, &node, row.clone());
+    }
+    minutes(&world, &node, 5);
+    assert_eq!(red(), None);
+    assert!(only_result(&node).is_green());
+    assert_nothing_left(&world, &node);
+}
+
+fn drill_row(node: &Node) -> TableRow {
+    node.run(node.service.store.get("s:drill")).unwrap().unwrap()
+}
+
+fn overwrite(row: TableRow) -> TableWrite {
+    TableWrite::InsertOrReplace { key: row.key, properties: row.properties }
 }
 
 #[test]
