@@ -192,14 +192,9 @@ pub fn build(parts: ServiceDeps) -> BackupScim {
         health.clone(),
     )
     .with_drill(parts.drill);
-    let drills = Drills::new(
-        provisioning.clone(),
-        active_bindings.clone(),
-        parts.assignments.clone(),
-        health.clone(),
-        parts.drill,
-        parts.tick.overdue_after,
-    );
+    let azure = parts.assignments.clone();
+    let limits = (parts.drill, parts.tick.overdue_after);
+    let drills = Drills::new(provisioning.clone(), active_bindings.clone(), azure, health.clone(), limits);
     let gate = Arc::new(StateGate::new(store.clone(), health.clone(), parts.instance.is_some()));
     let sealer = AuditSealer::new(store.clone(), parts.audit, health.clone());
     let tick = Arc::new(ReconcileTick::new(

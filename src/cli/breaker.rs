@@ -122,7 +122,7 @@ fn decide(arguments: &DecideArguments, verb: impl Fn(OpId, String) -> OrderVerb)
 }
 
 async fn list(arguments: &ListArguments) -> Result<ExitCode, OperatorError> {
-    let access = arguments.operator.access()?;
+    let access = arguments.operator.whole_state().await?;
     let batches = listed(&access, arguments.all).await?;
     let is_held = batches.iter().any(ListedBatch::is_held);
     print_list(&batches, arguments)?;
@@ -155,7 +155,7 @@ async fn known_batch(store: &StateStore, text: &str) -> Result<(OpId, Option<Sto
 }
 
 async fn show(arguments: &ShowArguments) -> Result<ExitCode, OperatorError> {
-    let access = arguments.operator.access()?;
+    let access = arguments.operator.whole_state().await?;
     let (id, batch) = known_batch(&access.store, &arguments.batch).await?;
     let people = access.store.batch_people(id).await?;
     let batch = ListedBatch::new(id, batch, &people);

@@ -50,7 +50,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
-        let access = arguments.operator.access()?;
+        let access = arguments.operator.whole_state().await?;
         let (store, about) = (&access.store, &arguments.about);
         if let Some(text) = &arguments.at {
             about_past(arguments, store, text).await?;

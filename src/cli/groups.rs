@@ -27,7 +27,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
-        let access = arguments.operator.access()?;
+        let access = arguments.operator.whole_state().await?;
         let snapshot = active_bindings(&access.store).read(&access.store.pointer().await?).await?;
         if matches!(snapshot, ActiveSnapshot::Unreadable) {
             return Err(OperatorError::Bindings);

@@ -18,6 +18,7 @@ use crate::service::bindings::active::ActiveBindings;
 use crate::service::health::HealthStatus;
 use crate::service::state::recover::RecoverError;
 use crate::service::state::restore::RestoreError;
+use crate::store::state_hold::StateHold;
 use crate::store::{StateStore, StoreError};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -66,6 +67,8 @@ pub(super) enum OperatorError {
     Place(#[source] StoreError),
     #[error("the active bindings cannot be read: a later release stored them, or their rows are damaged")]
     Bindings,
+    #[error("the table holds no whole state, it is {}: docs/operate.md says how to go on", hold.as_str())]
+    NoState { hold: StateHold },
     #[error("the drill from outside cannot be played")]
     Scim(#[source] ScimClientError),
     #[error("the vault did not do it")]
@@ -139,6 +142,15 @@ impl OperatorArguments {
         }
         let config = OperatorConfig::parse(&self.variables()?).map_err(OperatorError::Config)?;
         app::operator_access(&config).map_err(OperatorError::Connect)
+    }
+
+    /// The same, where the state is whole: what half a state says would be taken for all of it.
+    pub(super) async fn whole_state(&self) -> Result<OperatorAccess, OperatorError> {
+        let access = self.access()?;
+        match access.store.settings().await?.hold {
+            None => Ok(access),
+            Some(hold) => Err(OperatorError::NoState { hold }),
+        }
     }
 
     /// Azure's role assignments. Makes no call yet.

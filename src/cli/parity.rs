@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
         // What was typed is read before anything is asked.
         let asked = Asked::of(arguments)?;
-        let access = arguments.operator.access()?;
+        let access = arguments.operator.whole_state().await?;
         let store = &access.store;
         let snapshot = active_bindings(store).read(&store.pointer().await?).await?;
         if matches!(snapshot, ActiveSnapshot::Unreadable) {

@@ -50,7 +50,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
-        let access = arguments.operator.access()?;
+        let access = arguments.operator.whole_state().await?;
         let mut made = make(arguments, &access.store).await?;
         let names_max = if arguments.all || arguments.json { usize::MAX } else { NAMES_MAX };
         preview::name_deleted(&access.store, &mut made.plan, names_max).await?;

@@ -86,7 +86,11 @@ async fn show(arguments: &Arguments) -> Result<ExitCode, OperatorError> {
         true => writeln!(out, "{}", json_line(&to_json(&plan)))?,
         false => print(&mut out, arguments, &store, &plan).await?,
     }
-    Ok(if plan.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) })
+    Ok(if plan.is_empty() && plan.unlisted.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_FINDINGS)
+    })
 }
 
 fn to_json(plan: &RecoverPlan) -> Value {
@@ -104,7 +108,7 @@ fn to_json(plan: &RecoverPlan) -> Value {
     json!({
         "hash": plan.hash(), "lost": plan.lost.iter().map(lost).collect::<Vec<_>>(), "pins": plan.pins.len(),
         "known": plan.known, "foreign": plan.foreign, "unreadable": plan.unreadable, "scopes": plan.scopes,
-        "more": plan.is_cut,
+        "unlisted": plan.unlisted.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(), "more": plan.is_cut,
     })
 }
 
@@ -124,6 +128,10 @@ async fn print(
             out,
             "{unreadable} more of ours belong to records that cannot be read, and are left alone."
         )?;
+    }
+    for scope in &plan.unlisted {
+        let scope = escape_control(scope.as_str());
+        writeln!(out, "Azure did not list {scope}: what it holds there is not recovered.")?;
     }
     if plan.is_empty() {
         writeln!(out, "Nothing of ours was lost.")?;

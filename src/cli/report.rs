@@ -72,7 +72,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     run_command(async {
-        let access = arguments.operator.access()?;
+        let access = arguments.operator.whole_state().await?;
         let store = &access.store;
         // The clock of the tables: that of a running `local` can be moved.
         let now = store.table_time().await?;

@@ -155,7 +155,7 @@ fn export_failed(error: StateExportError, out: &Path) -> OperatorError {
     match error {
         StateExportError::Store(error) => OperatorError::Store(error),
         StateExportError::Write(error) => usage(format!("cannot write {}: {error}", out.display())),
-        StateExportError::Incomplete => usage(StateExportError::Incomplete.to_string()),
+        error @ (StateExportError::Incomplete | StateExportError::Empty { .. }) => usage(error.to_string()),
     }
 }
 
@@ -269,7 +269,11 @@ fn print_restored(arguments: &RestoreArguments, restored: Restored) -> Result<()
         out,
         "The service is paused. Start the app, let the identity provider push everything again, then:\n"
     )?;
-    writeln!(out, "  {}\n  {}", line("recover"), line("resume --because TEXT"))?;
+    writeln!(out, "  {}\n  {}\n  {}\n", line("recover"), line("plan"), line("resume --because TEXT"))?;
+    writeln!(
+        out,
+        "Each grant of that plan is of someone who may have lost the role since the export: `revoke` those first."
+    )?;
     Ok(())
 }
 

@@ -3,11 +3,12 @@
 
 use super::error::HttpError;
 use crate::service::state::gate::StateGate;
-use actix_web::Error;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{Error, ResponseError};
 
 /// What is answered without the state: what this service can do.
 const DISCOVERY: [&str; 4] = ["/ServiceProviderConfig", "/ResourceTypes", "/Schemas", "/Me"];
@@ -18,12 +19,20 @@ pub(super) async fn require_state<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    if needs_state(request.path())
-        && let Err(error) = gate.admit().await
-    {
+    let needs_state = needs_state(request.path());
+    if needs_state && let Err(error) = gate.admit().await {
         return Ok(request.error_response(HttpError::from(error)).map_into_right_body());
     }
-    Ok(next.call(request).await?.map_into_left_body())
+    let response = next.call(request).await?;
+    if needs_state
+        && response.status() == StatusCode::NOT_FOUND
+        && let Err(error) = gate.confirm().await
+    {
+        let (request, _) = response.into_parts();
+        let refused = HttpError::from(error).error_response();
+        return Ok(ServiceResponse::new(request, refused).map_into_right_body());
+    }
+    Ok(response.map_into_left_body())
 }
 
 fn needs_state(path: &str) -> bool {

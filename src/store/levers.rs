@@ -76,6 +76,14 @@ pub fn pause(order: &LeverOrder) -> TableWrite {
     insert(PAUSE, order)
 }
 
+/// The same over a pause that is there: orders that were given before this one do not end it.
+pub fn pause_again(order: &LeverOrder) -> TableWrite {
+    match pause(order) {
+        TableWrite::Insert { key, properties } => TableWrite::InsertOrReplace { key, properties },
+        write => write,
+    }
+}
+
 /// Whether the row is the pause.
 pub(super) fn is_pause(key: &str) -> bool {
     key == keys::setting(PAUSE)

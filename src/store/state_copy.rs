@@ -5,12 +5,12 @@
 
 use crate::audit::AuditRecord;
 use crate::id::{InstanceId, OpId};
-use crate::ports::tables::{EtagMatch, PAGE_ROWS_MAX, TRANSACTION_OPS_MAX, TableRow, TableWrite};
+use crate::ports::tables::{ETag, EtagMatch, PAGE_ROWS_MAX, TRANSACTION_OPS_MAX, TableRow, TableWrite};
 use crate::store::codec::{RowFields, RowReader};
 use crate::store::levers::{self, LeverOrder};
 use crate::store::orders::OrderOutcome;
 use crate::store::state_file::FileRow;
-use crate::store::{RowPages, StateStore, StoreError, keys};
+use crate::store::{CommittedWrites, RowPages, StateStore, StoreError, keys};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
@@ -34,12 +34,45 @@ pub struct RestoreMarker {
     pub exported: OffsetDateTime,
 }
 
+/// The restore that one run of the command carries out. Every write of it is conditional on the marker as this run left it: what
+/// another run, or a call that comes late, would write is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreRun {
+    pub marker: RestoreMarker,
+    run: String,
+    written: i64,
+    etag: ETag,
+}
+
+impl RestoreRun {
+    /// Whether this is what `before` becomes by writing so many rows.
+    pub fn follows(&self, before: &Self, rows: usize) -> bool {
+        self.run == before.run && self.written == before.after(rows)
+    }
+
+    fn after(&self, rows: usize) -> i64 {
+        self.written.saturating_add(i64::try_from(rows).unwrap_or(i64::MAX))
+    }
+
+    fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let reader = RowReader::new(row)?;
+        Ok(Self {
+            marker: RestoreMarker::read(row)?,
+            run: reader.text("run")?.to_owned(),
+            written: reader.int("written")?,
+            etag: row.etag.clone(),
+        })
+    }
+}
+
 impl RestoreMarker {
-    fn insert(&self) -> TableWrite {
+    fn insert(&self, run: &str) -> TableWrite {
         let properties = RowFields::row()
             .text("file", self.file.as_str())
             .int("rows", i64::try_from(self.rows).unwrap_or(i64::MAX))
             .time("exported", self.exported)
+            .text("run", run)
+            .int("written", 0)
             .done();
         TableWrite::Insert { key: keys::setting(RESTORE), properties }
     }
@@ -60,7 +93,7 @@ pub enum FoundState {
     /// Nothing, or only what a service wrote that waits: these rows.
     Empty { instance: Option<InstanceId>, waiting: Vec<TableRow> },
     /// A restore that is not complete.
-    Restoring(RestoreMarker),
+    Restoring(RestoreRun),
     /// Rows of a state.
     InUse { key: String },
 }
@@ -69,8 +102,8 @@ pub enum FoundState {
 pub struct RestoreEnd {
     pub record: AuditRecord,
     pub outcome: OrderOutcome,
-    /// The service is paused from then on, where the export was of a service that was not.
-    pub pause: Option<LeverOrder>,
+    /// The service is paused from then on.
+    pub pause: LeverOrder,
 }
 
 /// Whether a row may change while an export that is exact is made.
@@ -111,12 +144,12 @@ pub fn rows_of_one_write(rows: &[FileRow]) -> usize {
         bytes += approximate_bytes(row);
         bytes <= WRITTEN_BYTES_MAX
     };
-    rows.iter().take(TRANSACTION_OPS_MAX).take_while(fits).count().max(1)
+    rows.iter().take(TRANSACTION_OPS_MAX - 1).take_while(fits).count().max(1)
 }
 
 fn approximate_bytes(row: &FileRow) -> usize {
     let FileRow { key, properties } = row.clone();
-    let row = TableRow { key, properties, etag: crate::ports::tables::ETag(String::new()) };
+    let row = TableRow { key, properties, etag: ETag(String::new()) };
     2 * row.bytes() + 512
 }
 
@@ -134,7 +167,7 @@ impl StateStore {
     /// What is there before a restore.
     pub async fn found_state(&self) -> Result<FoundState, StoreError> {
         if let Some(row) = self.get(&keys::setting(RESTORE)).await? {
-            return RestoreMarker::read(&row).map(FoundState::Restoring);
+            return RestoreRun::read(&row).map(FoundState::Restoring);
         }
         let waiting: BTreeSet<String> =
             BOOKKEEPING.iter().chain(&["instance", LOST]).map(|name| keys::setting(name)).collect();
@@ -152,32 +185,50 @@ impl StateStore {
         &self,
         marker: &RestoreMarker,
         waiting: Vec<TableRow>,
-    ) -> Result<(), StoreError> {
-        let mut writes = vec![marker.insert()];
+    ) -> Result<RestoreRun, StoreError> {
+        let run = self.ids.random().to_string();
+        let mut writes = vec![marker.insert(&run)];
         writes.extend(
             waiting
                 .into_iter()
                 .map(|row| TableWrite::Delete { key: row.key, condition: EtagMatch::Exact(row.etag) }),
         );
-        self.transact_unjournaled(&writes).await.map(drop)
+        let etag = marker_etag(self.transact_unjournaled(&writes).await?)?;
+        Ok(RestoreRun { marker: marker.clone(), run, written: 0, etag })
     }
 
-    /// Writes rows of a file. Writing them again is harmless.
-    pub async fn write_rows(&self, rows: &[FileRow]) -> Result<(), StoreError> {
-        let write = |row: &FileRow| TableWrite::InsertOrReplace {
+    /// Goes on with a restore that another run left.
+    pub async fn take_restore_over(&self, found: &RestoreRun) -> Result<RestoreRun, StoreError> {
+        let run = RestoreRun { run: self.ids.random().to_string(), written: 0, ..found.clone() };
+        self.write_rows(&run, &[]).await
+    }
+
+    /// The restore that is not complete, as its marker is now.
+    pub async fn restore_run(&self) -> Result<Option<RestoreRun>, StoreError> {
+        self.get(&keys::setting(RESTORE)).await?.as_ref().map(RestoreRun::read).transpose()
+    }
+
+    /// Writes rows of a file, as long as no other run has written meanwhile.
+    pub async fn write_rows(&self, run: &RestoreRun, rows: &[FileRow]) -> Result<RestoreRun, StoreError> {
+        let written = run.after(rows.len());
+        let properties = RowFields::some().text("run", run.run.as_str()).int("written", written).done();
+        let condition = EtagMatch::Exact(run.etag.clone());
+        let mut writes = vec![TableWrite::Merge { key: keys::setting(RESTORE), properties, condition }];
+        writes.extend(rows.iter().map(|row| TableWrite::InsertOrReplace {
             key: row.key.clone(),
             properties: row.properties.clone(),
-        };
-        let writes: Vec<TableWrite> = rows.iter().map(write).collect();
-        self.transact_unjournaled(&writes).await.map(drop)
+        }));
+        let etag = marker_etag(self.transact_unjournaled(&writes).await?)?;
+        Ok(RestoreRun { written, etag, ..run.clone() })
     }
 
     /// The last write of a restore: what was done is recorded, and the table is a state.
-    pub async fn end_restore(&self, end: RestoreEnd) -> Result<(), StoreError> {
+    pub async fn end_restore(&self, run: &RestoreRun, end: RestoreEnd) -> Result<(), StoreError> {
         let RestoreEnd { record, outcome, pause } = end;
-        let marker = TableWrite::Delete { key: keys::setting(RESTORE), condition: EtagMatch::Any };
+        let condition = EtagMatch::Exact(run.etag.clone());
+        let marker = TableWrite::Delete { key: keys::setting(RESTORE), condition };
         let mut writes = vec![marker, outcome.insert()];
-        writes.extend(pause.iter().map(levers::pause));
+        writes.push(levers::pause_again(&pause));
         self.commit(&record, writes).await.map(drop)
     }
 
@@ -187,6 +238,12 @@ impl StateStore {
         let of_file = |outcome: &&OrderOutcome| outcome.verb == RESTORED && outcome.target == file;
         Ok(outcomes.iter().rev().find(of_file).map(|outcome| outcome.order))
     }
+}
+
+/// The marker is the first row of every write of a restore.
+fn marker_etag(committed: CommittedWrites) -> Result<ETag, StoreError> {
+    let etag = committed.etags.into_iter().next().flatten();
+    etag.ok_or_else(|| StoreError::Invalid { rule: "a write of a row answers its version".to_owned() })
 }
 
 /// What the list of orders calls a restore.

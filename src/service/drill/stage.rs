@@ -62,8 +62,7 @@ impl Drills {
         active_bindings: Arc<ActiveBindings>,
         assignments: Arc<dyn RoleAssignments>,
         health: Arc<HealthStatus>,
-        settings: Option<DrillSettings>,
-        overdue_after: Duration,
+        (settings, overdue_after): (Option<DrillSettings>, Duration),
     ) -> Self {
         let store = active_bindings.store().clone();
         let deadline = 2 * overdue_after;

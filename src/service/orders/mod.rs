@@ -66,6 +66,8 @@ pub enum OrderRefusal {
     Paused,
     #[error("the service is not paused")]
     NotPaused,
+    #[error("it was given before the pause that it would end: give it again")]
+    BeforePause,
     #[error("the object id is braked already")]
     Braked,
     #[error("the object id is not braked")]
@@ -144,7 +146,7 @@ pub struct Orders {
     pub(super) health: Arc<HealthStatus>,
     drill: Option<DrillSettings>,
     file_planner: BackgroundPlanner<PlannedOver, FilePlan>,
-    recover_planner: BackgroundPlanner<OpId, Result<RecoverPlan, RecoverError>>,
+    recover_planner: BackgroundPlanner<(), Result<RecoverPlan, RecoverError>>,
 }
 
 impl Orders {

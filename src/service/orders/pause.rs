@@ -29,6 +29,10 @@ impl Orders {
         let Some(pause) = self.store.levers().await?.pause else {
             return Ok(OrderDecision::Refuse(OrderRefusal::NotPaused));
         };
+        // It waited while the state was restored, or began anew: whoever gave it did not know of this pause.
+        if pause.set_by.as_ref().is_some_and(|by| order.order.id < by.order) {
+            return Ok(OrderDecision::Refuse(OrderRefusal::BeforePause));
+        }
         Ok(OrderDecision::CarryOut(OrderEffect {
             writes: vec![levers::resume(&pause), order.job(JobKind::WakeWaiting, Priority::Gain)],
             changes: vec![AuditEvent::PauseChanged { paused: false }],

@@ -2,7 +2,6 @@
 
 use crate::audit::AuditEvent;
 use crate::error_chain::ErrorChain;
-use crate::events::log_event;
 use crate::ports::role_assignments::AssignmentError;
 use crate::service::orders::pause::lever_of;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
@@ -19,7 +18,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// Orders among which the one is looked for that begins anew.
-const ORDERS_MAX: usize = 100;
+const ORDERS_MAX: usize = 10_000;
 
 impl Orders {
     /// The only order that is carried out while the state is lost. The others stay placed.
@@ -37,9 +36,13 @@ impl Orders {
         now: OffsetDateTime,
     ) -> Result<OrderDecision, StoreError> {
         let settings = self.store.settings().await?;
-        let (Some(StateHold::Lost(Some(lost))), Some(instance)) = (&settings.hold, settings.instance) else {
-            return Ok(OrderDecision::Refuse(OrderRefusal::NotLost));
+        let lost = match &settings.hold {
+            Some(StateHold::Lost(Some(lost))) => lost,
+            // A restore has begun, or another process will say that it was lost. Nothing is written into what is restored.
+            Some(_) => return Ok(OrderDecision::NotYet),
+            None => return Ok(OrderDecision::Refuse(OrderRefusal::NotLost)),
         };
+        let Some(instance) = settings.instance else { return Ok(OrderDecision::NotYet) };
         let mut writes = vec![lost.end()];
         let mut changes = vec![AuditEvent::StateBegun { instance: instance.to_string() }];
         if settings.levers.pause.is_none() {
@@ -68,7 +71,7 @@ impl Orders {
                 planned => Ok(planned),
             }
         };
-        let planned = self.recover_planner.plan(order.order.id, self.store.clock.clone(), planning).await?;
+        let planned = self.recover_planner.plan((), self.store.clock.clone(), planning).await?;
         let plan = match planned {
             None => return Ok(OrderDecision::NotYet),
             Some(Ok(plan)) => plan,
@@ -99,10 +102,6 @@ impl Orders {
                 store_throttle(&self.store, &self.health, scope, CallKind::Ask, now, *retry_after).await?;
                 Ok(OrderDecision::NotYet)
             }
-            RecoverError::Azure { source: AssignmentError::Unknown { .. }, .. } => {
-                log_event!(WorkDeferred, error = %ErrorChain(&error), "the plan of a recovery is made again by the next tick");
-                Ok(OrderDecision::NotYet)
-            }
             _ => {
                 let why = ErrorChain(&error).to_string();
                 Ok(OrderDecision::Refuse(OrderRefusal::RecoverUnknown { why }))
@@ -114,9 +113,13 @@ impl Orders {
 fn described(plan: &RecoverPlan) -> String {
     let kept = plan.lost.iter().filter(|lost| lost.is_wanted).count();
     let revoked = plan.lost.len() - kept;
+    let unlisted = match plan.unlisted.len() {
+        0 => String::new(),
+        scopes => format!("; {scopes} scopes were not listed"),
+    };
     let more = if plan.is_cut { "; there is more, so recover once more afterwards" } else { "" };
     format!(
-        "{} assignments come back into the ledger: {kept} stay, {revoked} are revoked{more}",
+        "{} assignments come back into the ledger: {kept} stay, {revoked} are revoked{unlisted}{more}",
         plan.lost.len()
     )
 }

@@ -19,6 +19,8 @@ pub enum StateExportError {
     /// The table is no state: a restore is not complete, or the service waits because the state was lost.
     #[error("the state in the table is not complete: it was lost, or a restore of it has not ended")]
     Incomplete,
+    #[error("the table has no rows of tenant {tenant}: another table, or another tenant?")]
+    Empty { tenant: String },
 }
 
 /// Writes every row of the tenant. `progress` is given the number of rows so far, of both readings.
@@ -42,6 +44,9 @@ pub async fn export(
             file.row(&row.key, &row.properties)?;
         }
         progress(versions.rows);
+    }
+    if versions.rows == 0 {
+        return Err(StateExportError::Empty { tenant: store.tenant().to_owned() });
     }
     let exact = versions.are_still(store, progress).await?;
     Ok(file.end(exact)?)

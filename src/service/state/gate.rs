@@ -81,6 +81,16 @@ impl StateGate {
         }
     }
 
+    /// Before a resource is said not to be there: a table that was emptied a moment ago has none. An identity provider takes a 404 on
+    /// a delete for a success.
+    pub async fn confirm(&self) -> Result<(), ServiceError> {
+        if !self.is_named {
+            return Ok(());
+        }
+        self.look().await?;
+        self.admit().await
+    }
+
     fn take(&self, hold: Option<StateHold>) {
         self.health.state_held(hold.as_ref());
         let now = self.store.clock.monotonic();

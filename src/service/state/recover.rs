@@ -5,6 +5,8 @@
 //! and never touched. What follows for each is what reconciles would do if the ledger had it: it stays where it is wanted, and goes
 //! where it is not. Nothing is taken away here; a plan only reads.
 
+use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::id::{InstanceId, PrincipalId, UserId};
 use crate::ports::role_assignments::{AssignmentError, RejectionReason, RoleAssignments};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry, StepKind};
@@ -17,6 +19,7 @@ use crate::store::recovered_rows::{RECOVERED_MAX, RecoveredRow, RecoveredRows};
 use crate::store::settings::content_hash;
 use crate::store::state_hold::StateHold;
 use crate::store::tenant_walk::PersonRecord;
+use crate::store::users::HeaderState;
 use crate::store::{StateStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -105,6 +108,8 @@ pub struct RecoverPlan {
     /// Assignments of ours whose record cannot be read: they are left alone.
     pub unreadable: usize,
     pub scopes: usize,
+    /// Scopes that Azure refused to list, or did not list: what it holds there is not recovered.
+    pub unlisted: Vec<Scope>,
 }
 
 impl RecoverPlan {
@@ -113,10 +118,12 @@ impl RecoverPlan {
         self.lost.is_empty() && self.pins.is_empty()
     }
 
-    /// Sorted lines, one for each assignment and pin.
+    /// Sorted lines, one for each assignment, pin and scope that was not listed.
     pub fn lines(&self) -> Vec<String> {
         let pins = self.pins.iter().map(|(principal, user)| format!("pin {principal} {user}"));
-        let mut lines: Vec<String> = self.lost.iter().map(LostAssignment::line).chain(pins).collect();
+        let unlisted = self.unlisted.iter().map(|scope| format!("unlisted {}", scope.folded()));
+        let lost = self.lost.iter().map(LostAssignment::line);
+        let mut lines: Vec<String> = lost.chain(pins).chain(unlisted).collect();
         lines.sort_unstable();
         lines
     }
@@ -160,6 +167,8 @@ struct KnownState {
     assignments: BTreeSet<AssignmentName>,
     /// Principals whose pin is in the ledger of that record.
     pins: BTreeSet<(PrincipalId, UserId)>,
+    /// Records with a header: what they hold can be wanted.
+    living: BTreeSet<UserId>,
     /// The record that names a principal; `None`: several do.
     named: BTreeMap<PrincipalId, Option<UserId>>,
 }
@@ -202,7 +211,7 @@ pub async fn plan(
         plan.lost.push(LostAssignment { into, ..lost });
     }
     let mut plan = plan.cut();
-    foresee(store, snapshot, &mut plan, progress).await?;
+    foresee(store, snapshot, &known.living, &mut plan, progress).await?;
     Ok(plan)
 }
 
@@ -222,7 +231,15 @@ async fn list_ours(
     for scope in bindings.bindings.scopes() {
         let listed = match assignments.list(&scope, LIST_TIMEOUT).await {
             Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => Vec::new(),
-            listed => listed.map_err(|source| RecoverError::Azure { scope, source })?,
+            Err(source @ AssignmentError::Throttled { .. }) => {
+                return Err(RecoverError::Azure { scope, source });
+            }
+            Err(error) => {
+                log_event!(ScopeNotListed, scope = %scope, error = %ErrorChain(&error), "a scope cannot be listed for a recovery");
+                plan.unlisted.push(scope);
+                continue;
+            }
+            Ok(listed) => listed,
         };
         plan.scopes += 1;
         for held in listed {
@@ -251,6 +268,9 @@ async fn known_state(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<Kn
         let living = ledger.entries.iter().filter(|stored| !stored.entry.is_settled_and_gone());
         known.assignments.extend(living.map(|stored| stored.entry.assignment));
         known.assignments.extend(&ledger.unreadable);
+        if !matches!(header, HeaderState::Gone) {
+            known.living.insert(user);
+        }
         known.pins.extend(ledger.pins.iter().map(|pin| (pin.principal, user)));
         let person = header.as_ref().readable();
         let named =
@@ -266,6 +286,7 @@ async fn known_state(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<Kn
 async fn foresee(
     store: &StateStore,
     snapshot: ActiveSnapshot,
+    living: &BTreeSet<UserId>,
     plan: &mut RecoverPlan,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<(), StoreError> {
@@ -285,8 +306,9 @@ async fn foresee(
         })
         .collect();
     for lost in &mut plan.lost {
-        let is_stranger = matches!(lost.into, RecoveredInto::Stranger(_));
-        lost.is_wanted = !is_stranger && !revoked.contains(&(lost.into.user(), lost.assignment));
+        // A stranger has no record, and a record that is gone wants nothing.
+        let user = lost.into.user();
+        lost.is_wanted = living.contains(&user) && !revoked.contains(&(user, lost.assignment));
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The state out of a file, into a table that holds none. The file is read to its end before the first row is written.
 //!
-//! It can be killed at any moment and begun again: a marker names the file from the first write to the last, and rows are written
-//! whatever is there. While the marker is there the service does nothing.
+//! It can be killed at any moment and begun again: a marker names the file from the first write to the last. Each write is conditional
+//! on the marker as the run before it left it, so a run that was overtaken, or a call that comes late, writes nothing. While the
+//! marker is there the service does nothing.
 //!
 //! What is restored is older than Azure. So the service is paused afterwards: what was taken from people since the export is not
 //! given to them again before the identity provider has said once more who is in which group. Whoever it says has left still
@@ -12,7 +13,8 @@ use crate::id::InstanceId;
 use crate::store::levers::LeverOrder;
 use crate::store::orders::OrderOutcome;
 use crate::store::state_copy::{
-    FoundState, RESTORED, RestoreEnd, RestoreMarker, is_pause, is_restore_marker, rows_of_one_write,
+    FoundState, RESTORED, RestoreEnd, RestoreMarker, RestoreRun, is_pause, is_restore_marker,
+    rows_of_one_write,
 };
 use crate::store::state_file::{FileFooter, FileHeader, FileRow, StateFileError, StateFileReader};
 use crate::store::{RowPages, StateStore, StoreError, TableRow};
@@ -31,7 +33,7 @@ pub enum RestoreError {
     File(#[from] StateFileError),
     #[error("cannot open the file")]
     Open(#[from] io::Error),
-    #[error("cannot write the state (it needs Storage Table Data Contributor on the table)")]
+    #[error("cannot read or write the table (it must exist, and takes Storage Table Data Contributor)")]
     Store(#[from] StoreError),
     #[error("the file is of the tenant {file:?}, and the settings name {setting:?}")]
     Tenant { file: String, setting: String },
@@ -53,6 +55,8 @@ pub enum RestoreError {
     Differs { key: String },
     #[error("the file was changed while it was restored")]
     Changed,
+    #[error("another run of this command goes on with the restore, or has ended it")]
+    Overtaken,
 }
 
 /// A file that is whole.
@@ -119,21 +123,25 @@ pub async fn restore(
     let checked = check(open, progress)?;
     admit(store, &checked, request)?;
     let marker = marker_of(&checked);
-    match store.found_state().await? {
+    let run = match store.found_state().await? {
         FoundState::Empty { instance, waiting } => {
             is_of(&checked, instance)?;
-            store.begin_restore(&marker, waiting).await?;
+            store.begin_restore(&marker, waiting).await?
         }
-        FoundState::Restoring(found) if found.file == marker.file => {}
-        FoundState::Restoring(found) => return Err(RestoreError::OtherRestore { file: found.file }),
+        FoundState::Restoring(found) if found.marker.file == marker.file => {
+            store.take_restore_over(&found).await?
+        }
+        FoundState::Restoring(found) => {
+            return Err(RestoreError::OtherRestore { file: found.marker.file });
+        }
         FoundState::InUse { .. } if store.restored_by(&marker.file).await?.is_some() => {
             return Ok(Restored::Before);
         }
         FoundState::InUse { key } => return Err(RestoreError::InUse { key }),
-    }
-    write_all(store, open, &checked, progress).await?;
+    };
+    let run = write_all(store, run, open, &checked, progress).await?;
     compare(store, open, &checked, progress).await?;
-    end(store, &checked, request).await?;
+    end(store, &run, &checked, request).await?;
     Ok(Restored::Now { rows: checked.footer.rows })
 }
 
@@ -170,10 +178,11 @@ fn marker_of(checked: &CheckedFile) -> RestoreMarker {
 
 async fn write_all(
     store: &StateStore,
+    mut run: RestoreRun,
     open: OpenFile<'_>,
     checked: &CheckedFile,
     progress: RestoreProgress<'_>,
-) -> Result<(), RestoreError> {
+) -> Result<RestoreRun, RestoreError> {
     let mut reader = StateFileReader::begin(open()?)?;
     let mut held: Vec<FileRow> = Vec::new();
     let mut written = 0;
@@ -188,22 +197,42 @@ async fn write_all(
         }
         let number = rows_of_one_write(&held);
         let rows: Vec<FileRow> = held.drain(..number).collect();
-        write_patiently(store, &rows).await?;
+        run = write_patiently(store, &run, &rows).await?;
         written += number;
         progress(RestoreStage::Writing, written);
     }
-    is_same_file(&reader, checked)
+    is_same_file(&reader, checked)?;
+    Ok(run)
 }
 
-/// The rows are written whatever is there, so a write whose answer was lost is repeated.
-async fn write_patiently(store: &StateStore, rows: &[FileRow]) -> Result<(), StoreError> {
-    for _ in 1..TRIES_MAX {
-        match store.write_rows(rows).await {
-            Err(StoreError::Away { retry_after, .. }) => store.clock.sleep(retry_after).await,
-            written => return written,
+/// A write whose answer was lost is looked for in the marker, and repeated where it is not there.
+async fn write_patiently(
+    store: &StateStore,
+    run: &RestoreRun,
+    rows: &[FileRow],
+) -> Result<RestoreRun, RestoreError> {
+    let mut tries = 1;
+    loop {
+        let error = match store.write_rows(run, rows).await {
+            Ok(next) => return Ok(next),
+            Err(error) => error,
+        };
+        match &error {
+            StoreError::Away { retry_after, .. } if tries < TRIES_MAX => {
+                store.clock.sleep(*retry_after).await
+            }
+            StoreError::Conflict { .. } if tries < TRIES_MAX => {}
+            _ => return Err(error.into()),
+        }
+        tries += 1;
+        match store.restore_run().await {
+            Ok(Some(found)) if found.follows(run, rows.len()) => return Ok(found),
+            Ok(Some(found)) if found == *run => {}
+            Err(StoreError::Away { .. }) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Err(RestoreError::Overtaken),
         }
     }
-    store.write_rows(rows).await
 }
 
 fn is_same_file<R: BufRead>(reader: &StateFileReader<R>, checked: &CheckedFile) -> Result<(), RestoreError> {
@@ -257,6 +286,7 @@ impl TableRows<'_> {
 
 async fn end(
     store: &StateStore,
+    run: &RestoreRun,
     checked: &CheckedFile,
     request: &RestoreRequest,
 ) -> Result<(), RestoreError> {
@@ -292,6 +322,6 @@ async fn end(
         is_refused: false,
         detail: format!("{} rows of the export of {exported}; paused until `resume`", footer.rows),
     };
-    let pause = (!is_paused).then_some(LeverOrder { order: op, since: now });
-    Ok(store.end_restore(RestoreEnd { record, outcome, pause }).await?)
+    let pause = LeverOrder { order: op, since: now };
+    Ok(store.end_restore(run, RestoreEnd { record, outcome, pause }).await?)
 }

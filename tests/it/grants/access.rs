@@ -4,9 +4,10 @@ use crate::support::fault_injection::{Fault, When};
 use crate::support::harness::{Node, Person, START, VAULT_EAST, VAULT_WEST, World, members, patch_group};
 use crate::support::requests::group_input;
 use azure_backup_scim::audit::{self, AuditEvent, AuditKind, AuditRecord, ChangeCause, ChangeOrigin};
-use azure_backup_scim::id::PrincipalId;
+use azure_backup_scim::id::{GroupId, PrincipalId, UserId};
 use azure_backup_scim::orders::OrderVerb;
 use azure_backup_scim::ports::tables::{EtagMatch as TableMatch, TableOps, TableWrite};
+use azure_backup_scim::rbac::AssignmentName;
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::service::ServiceError;
 use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule, LockLevel, Scope};
@@ -501,9 +502,13 @@ fn story() -> (World, Node) {
 }
 
 /// The fields of each kind of record that may not be empty.
-const RECORD_FIELDS: [(&str, &[&str]); 24] = [
+const RECORD_FIELDS: [(&str, &[&str]); 28] = [
     ("audit-expired", &["throughHead", "throughDay", "months"]),
     ("state-restored", &["exported", "rows", "hash"]),
+    ("state-begun", &["instance"]),
+    ("assignment-recovered", &["person", "principal", "role", "scope", "assignment"]),
+    ("drill-began", &["drill", "person", "group", "principal", "setOff"]),
+    ("drill-ended", &["drill", "person", "green", "phase", "reason", "times"]),
     ("resource-created", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-changed", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
     ("resource-deleted", &["type", "id", "revisionBefore", "revisionAfter", "attributes"]),
@@ -558,6 +563,7 @@ const RECORD_FIELDS: [(&str, &[&str]); 24] = [
 fn commit_records_of_the_chain(node: &Node) {
     let store = &node.service.store;
     let op = store.ids.op();
+    let id = Uuid::from_u128(7);
     let record = AuditRecord {
         op,
         time: store.clock.now(),
@@ -568,6 +574,29 @@ fn commit_records_of_the_chain(node: &Node) {
         changes: vec![
             AuditEvent::AuditExpired { through_head: 1, through_day: "2026-03-01".to_owned(), months: 13 },
             AuditEvent::StateRestored { exported: START.to_owned(), rows: 1, hash: "00".repeat(32) },
+            AuditEvent::StateBegun { instance: id.to_string() },
+            AuditEvent::AssignmentRecovered {
+                person: UserId::new(id),
+                principal: PrincipalId::new(id),
+                role: Operator,
+                scope: azure_backup_scim::rbac::Scope::parse(VAULT_EAST).unwrap(),
+                assignment: AssignmentName::new(id),
+            },
+            AuditEvent::DrillBegan {
+                drill: op,
+                person: UserId::new(id),
+                group: GroupId::new(id),
+                principal: PrincipalId::new(id),
+                set_off: "timer".to_owned(),
+            },
+            AuditEvent::DrillEnded {
+                drill: op,
+                person: UserId::new(id),
+                green: false,
+                phase: Some("deactivated".to_owned()),
+                reason: Some("scope-locked".to_owned()),
+                times: vec![format!("grant received {START}")],
+            },
         ],
     };
     node.run(store.commit(&record, Vec::new())).unwrap();

@@ -141,6 +141,23 @@ fn a_service_that_finds_its_table_empty_waits_answers_503_and_sends_nothing() {
     people.iter().for_each(|person| world.assert_holds(person, Operator, VAULT_EAST));
 }
 
+/// A 404 would be taken for a delete that is done.
+#[test]
+fn a_table_that_is_emptied_under_a_running_service_says_of_no_one_that_they_are_gone() {
+    let (world, node, group, people) = named();
+    node.kill();
+    let (node, _) = start_deployed(&world);
+    let front = Front::of(node);
+    let path = format!("/Users/{}", people[0].id);
+    assert_eq!(ask(&front, "GET", &path, &Value::Null).0, 200);
+    assert_eq!(ask(&front, "GET", "/Users/00000000-0000-4000-8000-000000000001", &Value::Null).0, 404);
+    lose_table(&world, &front.node);
+    for (method, path) in [("DELETE", path.clone()), ("GET", path), ("DELETE", format!("/Groups/{group}"))] {
+        let (status, wait, answer) = ask(&front, method, &path, &Value::Null);
+        assert_eq!((status, wait.as_deref()), (503, Some("300")), "{method} {path}: {answer}");
+    }
+}
+
 #[test]
 fn an_order_begins_anew_and_what_is_pushed_again_is_found_under_its_name() {
     let (world, node, _, people) = named();
@@ -157,12 +174,16 @@ fn an_order_begins_anew_and_what_is_pushed_again_is_found_under_its_name() {
     let before = held(&world);
     world.azure().clear_calls();
 
+    // Of before the pause that it would end.
+    let resumed = node.place(OrderVerb::Resume);
     let begun = node.place(OrderVerb::RecoverBegin);
     node.run(node.service.tick.run()).unwrap();
     assert!(!node.outcome(begun).unwrap().is_refused);
     node.run(bundled.activate_once(&package(&world))).unwrap();
     node.settle();
     assert!(node.outcome(paused).unwrap().is_refused, "it is paused already");
+    let resumed = node.outcome(resumed).unwrap();
+    assert!(resumed.is_refused && resumed.detail.contains("before the pause"), "{resumed:?}");
     let group = node.group("operators");
     let again: Vec<Person> = people
         .iter()

@@ -12,7 +12,7 @@ use azure_backup_scim::ports::clock::Clock;
 use azure_backup_scim::rbac::BackupRole::{self, Contributor, Operator, Reader};
 use azure_backup_scim::service::access::report::history::{AccessHistory, AccessSpan, SpanSource};
 use azure_backup_scim::service::state::recover::{RecoverPlan, RecoveredInto, plan};
-use azure_backup_scim::simulator::{CallMethod, HandMade, RoleAssignment, Scope};
+use azure_backup_scim::simulator::{CallMethod, FaultAction, FaultRule, HandMade, RoleAssignment, Scope};
 use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -253,6 +253,57 @@ fn after_the_whole_table_was_lost_without_an_export_all_ours_are_back() {
     }
 }
 
+/// The ledger is lost first, and the record afterwards: no one wants what Azure still holds.
+#[test]
+fn what_is_held_by_a_record_that_is_gone_is_said_to_be_revoked() {
+    let stage = Stage::set(4, 1);
+    lose(&stage.world, &stage.node, |key| key.starts_with("l:"));
+    stage.node.delete_user(&stage.people[0]);
+    stage.node.settle();
+    let unwanted = stage.names_of(&stage.people[..1]);
+    let plan = stage.plan();
+    let revoked: BTreeSet<Uuid> =
+        plan.lost.iter().filter(|lost| !lost.is_wanted).map(|lost| lost.assignment.uuid()).collect();
+    assert_eq!(revoked, unwanted, "{plan:?}");
+    stage.node.carry_out(recover(&plan));
+    settle(&stage, &stage.node);
+    stage.assert_only_revoked(&unwanted, "after the order");
+    stage.assert_recovered(&stage.node, &stage.people[1..], "after the order");
+}
+
+#[test]
+fn a_scope_that_azure_does_not_list_keeps_nothing_else_from_being_recovered() {
+    let stage = Stage::set(4, 1);
+    lose(&stage.world, &stage.node, |key| key.starts_with("l:"));
+    let fail = FaultAction::Fail {
+        status: 403,
+        code: "AuthorizationFailed".to_owned(),
+        message: None,
+        retry_after_seconds: None,
+        executed: false,
+    };
+    let west = Scope::parse(VAULT_WEST).unwrap();
+    let refused = FaultRule::new(fail).method(CallMethod::List).scope(west);
+    let rule = stage.world.azure().add_rule(refused).unwrap();
+    let plan = stage.plan();
+    assert_eq!(plan.unlisted.len(), 1, "{plan:?}");
+    assert!(plan.lines().contains(&format!("unlisted {}", plan.unlisted[0].folded())));
+    assert!((1..4).contains(&plan.lost.len()), "{plan:?}");
+    let outcome = stage.node.order(recover(&plan));
+    assert!(!outcome.is_refused && outcome.detail.contains("1 scopes were not listed"), "{outcome:?}");
+    settle(&stage, &stage.node);
+
+    stage.world.azure().remove_rule(rule).unwrap();
+    // Who is reconciled for another reason meanwhile is granted the same once more, under the same name.
+    let outcome = stage.node.order(recover(&stage.plan()));
+    assert!(!outcome.is_refused || outcome.detail.contains("nothing of ours was lost"), "{outcome:?}");
+    settle(&stage, &stage.node);
+    let deleted = stage.world.azure().calls().iter().any(|call| call.method == CallMethod::Delete);
+    assert!(!deleted, "something was taken away");
+    assert_eq!(foreign_of(&stage.world, &stage.ours), stage.foreign);
+    stage.assert_recovered(&stage.node, &stage.people, "after both orders");
+}
+
 #[test]
 fn an_order_with_the_hash_of_an_older_plan_changes_nothing() {
     let stage = Stage::set(6, 2);
@@ -279,7 +330,7 @@ fn an_order_with_the_hash_of_an_older_plan_changes_nothing() {
 }
 
 #[test]
-fn nothing_is_recovered_while_the_state_is_lost_or_azure_does_not_list() {
+fn nothing_is_recovered_while_the_state_is_lost() {
     let stage = Stage::set(4, 1);
     lose(&stage.world, &stage.node, |key| key.starts_with("l:"));
     let plan = stage.plan();

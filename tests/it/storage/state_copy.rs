@@ -18,8 +18,10 @@ use azure_backup_scim::service::state::export::{StateExportError, export};
 use azure_backup_scim::service::state::restore::{
     CheckedFile, RestoreError, RestoreRequest, Restored, check, restore,
 };
-use azure_backup_scim::store::StateStore;
 use azure_backup_scim::store::codec::RowFields;
+use azure_backup_scim::store::state_copy::RestoreMarker;
+use azure_backup_scim::store::state_file::FileRow;
+use azure_backup_scim::store::{StateStore, StoreError};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Cursor};
@@ -229,6 +231,56 @@ fn answers_that_are_lost_and_a_busy_table_change_nothing() {
     assert_eq!(after, before);
 }
 
+/// The call of a run whose machine slept, or one that the network kept.
+#[test]
+fn what_comes_late_writes_nothing_over_the_state() {
+    let (_world, node) = lived();
+    let file = node.run(exported(&node.service.store));
+    let (faults, store) = empty();
+    let late = faults.delay(When::transact().nth(3));
+    let CheckedFile { header, footer, .. } = checked(&file).unwrap();
+    let marker = RestoreMarker { file: footer.sha256, rows: footer.rows, exported: header.exported };
+    let overtaken = node.run(store.begin_restore(&marker, Vec::new())).unwrap();
+
+    node.run(restored(&store, &file)).unwrap();
+    let before = node.run(all_rows(&store));
+    node.run(async {
+        late.reached().await;
+        late.release();
+        late.reached().await;
+    });
+    let stray = RowFields::row().text("name", "late").done();
+    let stray = [FileRow { key: "n:late".to_owned(), properties: stray }];
+    for _ in 0..2 {
+        let refused = node.run(store.write_rows(&overtaken, &stray));
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    }
+    assert_eq!(node.run(all_rows(&store)), before);
+}
+
+/// Two operators restore the same file: one of them ends it.
+#[test]
+fn a_run_that_another_one_goes_on_with_ends() {
+    let (_world, node) = lived();
+    let before: Rows = node.run(all_rows(&node.service.store)).into_iter().collect();
+    let file = node.run(exported(&node.service.store));
+    let (faults, store) = empty();
+    let held = faults.hold(When::transact().nth(4), Side::Before);
+    let (first, second) = node.run(async {
+        let second = async {
+            held.reached().await;
+            let done = restored(&store, &file).await;
+            held.release();
+            done
+        };
+        tokio::join!(restored(&store, &file), second)
+    });
+    assert!(matches!(first, Err(RestoreError::Overtaken)), "{first:?}");
+    second.unwrap();
+    let after = without_end_of_restore(node.run(all_rows(&store)).into_iter().collect());
+    assert_eq!(after, before);
+}
+
 #[test]
 fn a_file_that_is_not_whole_is_refused_and_nothing_is_written() {
     let (_world, node) = lived();
@@ -377,7 +429,7 @@ fn a_large_state_is_read_in_pages_and_written_in_full_transactions() {
     let (read, written) = (from_faults.counts(), to_faults.counts());
     assert_eq!(read.transactions, 0);
     assert!(read.pages <= 3 * (ROWS / 1000 + 1), "{read:?}");
-    assert_eq!(written.transactions, ROWS / 100 + 2, "a marker, full transactions, an end");
+    assert_eq!(written.transactions, ROWS.div_ceil(99) + 2, "a marker, full transactions, an end");
     assert!(written.rows_read <= ROWS + 10, "{written:?}");
 }
 
