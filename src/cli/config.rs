@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Only a file that the service would take is stamped.
+/// Only a file that is in order is stamped.
 #[expect(clippy::print_stdout, reason = "the result of the command")]
 fn stamp(file: &Path, out: Option<&Path>, drill: Option<&str>) -> Result<(), CommandError> {
     read(file)?;
@@ -89,7 +89,7 @@ fn add_drill(file: &Path, scope: &str) -> Result<(), CommandError> {
     let path = || file.to_path_buf();
     let bytes = bindings::read(file).map_err(|source| CommandError::Read { path: path(), source })?;
     let bytes = bindings::with_drill(&bytes, scope);
-    Bindings::parse(&bytes).map_err(|source| CommandError::Bindings { path: path(), source })?;
+    Bindings::parse_for_package(&bytes).map_err(|source| CommandError::Bindings { path: path(), source })?;
     std::fs::write(file, &bytes).map_err(|source| CommandError::Write { path: path(), source })
 }
 
@@ -107,5 +107,6 @@ fn schema() -> Result<(), CommandError> {
 fn read(path: &Path) -> Result<Bindings, CommandError> {
     let bytes =
         bindings::read(path).map_err(|source| CommandError::Read { path: path.to_path_buf(), source })?;
-    Bindings::parse(&bytes).map_err(|source| CommandError::Bindings { path: path.to_path_buf(), source })
+    Bindings::parse_for_package(&bytes)
+        .map_err(|source| CommandError::Bindings { path: path.to_path_buf(), source })
 }

@@ -285,7 +285,8 @@ fn usage(what: String) -> OperatorError {
     OperatorError::Usage(what)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt as _, symlink};

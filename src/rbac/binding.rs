@@ -17,8 +17,8 @@ impl BindingName {
         (fits && plain).then(|| Self(text.to_owned()))
     }
 
-    /// Whether it is the binding that drills go through: its group exists only while one runs.
-    pub fn is_drill(&self) -> bool {
+    /// Whether it has the name of the binding that drills go through. Another may have had it before it was reserved.
+    pub fn is_of_drills(&self) -> bool {
         self.0 == DRILL_BINDING
     }
 

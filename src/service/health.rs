@@ -12,7 +12,7 @@ use crate::ports::connectivity::{Connectivity, Dependency, KNOWN_FOR, Unreachabl
 use crate::rbac::{BindingName, ReasonCode};
 use crate::store::audit_chain::ChainState;
 use crate::store::batches::Batches;
-use crate::store::drills::DrillState;
+use crate::store::drills::{DrillRow, DrillState};
 use crate::store::levers::{Levers, SetLever};
 use crate::store::members::DIRECT_GROUPS_MAX;
 use crate::store::overdue::{StoredOverdue, StoredUnreachable};
@@ -31,6 +31,8 @@ use time::OffsetDateTime;
 const TROUBLED_FOR: Duration = Duration::from_secs(2 * 3600);
 /// The identity provider does not learn of a membership that was dropped, so the finding stays for a day.
 const GROUP_LIMIT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// What is shown for the reason of a red drill where the row of the drills cannot be read.
+const DRILL_UNREADABLE: &str = "row-unreadable";
 
 /// Keys or names of one kind that are shown beside their number.
 const DETAILS_MAX: usize = 100;
@@ -304,6 +306,24 @@ impl HealthStatus {
     pub(super) fn has_drill(&self) -> bool {
         let held = self.held();
         held.snapshot.drill.is_some() || held.drill_runs
+    }
+
+    /// The row of the drills, as it was read with the settings.
+    pub(super) fn drill_row(&self, row: &DrillRow, now: OffsetDateTime) {
+        match row {
+            DrillRow::Absent => self.drill(None, now),
+            DrillRow::Readable(stored) => self.drill(Some(&stored.state), now),
+            DrillRow::Unreadable => self.drill_unreadable(),
+        }
+    }
+
+    /// The row of the drills cannot be read. One may run: a tick goes on looking.
+    pub(super) fn drill_unreadable(&self) {
+        let mut held = self.held();
+        held.drill_runs = true;
+        if let Some(drill) = &mut held.snapshot.drill {
+            drill.red = Some(DRILL_UNREADABLE.to_owned());
+        }
     }
 
     /// The drills, read at `now` by the table service's clock.

@@ -146,6 +146,17 @@ pub struct DrillState {
 pub struct StoredDrill {
     pub state: DrillState,
     pub etag: ETag,
+    /// Whether all of it was read. Else there is as much as is needed to remove the drill that runs.
+    pub is_whole: bool,
+}
+
+/// What was read with the other settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DrillRow {
+    #[default]
+    Absent,
+    Readable(Box<StoredDrill>),
+    Unreadable,
 }
 
 /// How a drill ended.
@@ -202,7 +213,16 @@ impl DrillState {
 }
 
 impl StoredDrill {
+    /// Of a row of a later release, or of a damaged one, the drill that runs is read all the same, where its ids are.
     pub(super) fn read(row: &TableRow) -> Result<Self, StoreError> {
+        let (state, is_whole) = match Self::read_whole(row) {
+            Ok(state) => (state, true),
+            Err(error) => (read_what_runs(row).ok_or(error)?, false),
+        };
+        Ok(Self { state, etag: row.etag.clone(), is_whole })
+    }
+
+    fn read_whole(row: &TableRow) -> Result<DrillState, StoreError> {
         let reader = RowReader::new(row)?;
         let red = reader.time_opt("red")?.map(|at| {
             let text = |name| Ok::<_, StoreError>(reader.text_opt(name)?.unwrap_or_default().to_owned());
@@ -216,15 +236,14 @@ impl StoredDrill {
                 looked: reader.time("looked")?,
             })
         });
-        let state = DrillState {
+        Ok(DrillState {
             running: running.transpose()?,
             since: reader.time("since")?,
             began: reader.time_opt("began")?,
             green: reader.time_opt("green")?,
             red: red.transpose()?,
             late_logged: reader.time_opt("late_logged")?,
-        };
-        Ok(Self { state, etag: row.etag.clone() })
+        })
     }
 
     /// What is committed together with a step of the drill: it is in that phase then, if it is still as it was read.
@@ -289,6 +308,37 @@ impl StateStore {
         let delete = |row: &TableRow| TableWrite::Delete { key: row.key.clone(), condition: EtagMatch::Any };
         Ok(rows.iter().filter(is_old).map(delete).collect())
     }
+}
+
+/// The drill that runs, with as much of the rest as can be read. It can only be removed.
+fn read_what_runs(row: &TableRow) -> Option<DrillState> {
+    let reader = RowReader::any(row);
+    let time = |name| reader.time_opt(name).ok().flatten();
+    let text = |name| reader.text_opt(name).ok().flatten().filter(|text| !text.is_empty()).map(str::to_owned);
+    let failure =
+        |phase, reason| Some(DrillFailure { phase: text(phase).unwrap_or_default(), reason: text(reason)? });
+    let id = reader.parsed("drill", OpId::parse).ok()?;
+    let began = time("drill_began").or_else(|| id.time()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let drill = Drill {
+        id,
+        user: reader.parsed("user", UserId::parse).ok()?,
+        group: reader.parsed("group", GroupId::parse).ok()?,
+        principal: reader.parsed("principal", PrincipalId::parse).ok()?,
+        began,
+        set_off: text("set_off").unwrap_or_default(),
+        grant: read_times(&reader, "grant_").unwrap_or_default(),
+        revocation: read_times(&reader, "revocation_").unwrap_or_default(),
+        failure: failure("failed_phase", "failed_reason"),
+    };
+    let looked = time("looked").unwrap_or(began);
+    Some(DrillState {
+        running: Some(RunningDrill { drill, phase: DrillPhase::Removing, looked }),
+        since: time("since").unwrap_or(began),
+        began: time("began").or(Some(began)),
+        green: time("green"),
+        red: time("red").zip(failure("red_phase", "red_reason")),
+        late_logged: time("late_logged"),
+    })
 }
 
 /// The result of a drill, once.
@@ -356,6 +406,7 @@ fn read_times(reader: &RowReader<'_>, prefix: &str) -> Result<StepTimes, StoreEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::tables::PropertyValue;
     use time::macros::datetime;
     use uuid::Uuid;
 
@@ -397,9 +448,38 @@ mod tests {
             };
             for state in [state, DrillState::new(NOW)] {
                 let row = row(keys::setting(NAME), state.properties());
-                assert_eq!(StoredDrill::read(&row).unwrap().state, state);
+                let stored = StoredDrill::read(&row).unwrap();
+                assert_eq!((stored.state, stored.is_whole), (state, true));
             }
         }
+    }
+
+    #[test]
+    fn of_a_row_that_is_not_understood_the_drill_is_read_that_runs() {
+        let running = RunningDrill { drill: drill(None), phase: DrillPhase::Granted, looked: NOW };
+        let state = DrillState { running: Some(running.clone()), green: Some(NOW), ..DrillState::new(NOW) };
+        let removing = DrillState {
+            running: Some(RunningDrill { phase: DrillPhase::Removing, ..running }),
+            began: Some(NOW),
+            ..state.clone()
+        };
+        let text = |text: &str| PropertyValue::Text(text.to_owned());
+        let changed = |name: &str, value: PropertyValue| {
+            let mut row = row(keys::setting(NAME), state.properties());
+            row.properties.insert(name.to_owned(), value);
+            StoredDrill::read(&row)
+        };
+        for (name, value) in [("phase", text("audited")), ("v", PropertyValue::Int(2)), ("since", text("x"))]
+        {
+            let stored = changed(name, value).unwrap();
+            assert_eq!((stored.state, stored.is_whole), (removing.clone(), false), "{name}");
+        }
+        for name in ["drill", "user", "group", "principal"] {
+            assert!(matches!(changed(name, text("x")), Err(StoreError::Corrupt { .. })), "{name}");
+        }
+        let mut nothing_runs = row(keys::setting(NAME), DrillState::new(NOW).properties());
+        nothing_runs.properties.insert("v".to_owned(), PropertyValue::Int(2));
+        assert!(matches!(StoredDrill::read(&nothing_runs), Err(StoreError::TooNew { .. })));
     }
 
     #[test]

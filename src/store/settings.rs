@@ -4,7 +4,7 @@ use crate::id::InstanceId;
 use crate::ports::tables::{ETag, EtagMatch, TableAnswer, TableRow, TableWrite};
 use crate::store::batches::Batches;
 use crate::store::codec::{RowFields, RowReader};
-use crate::store::drills::{self, StoredDrill};
+use crate::store::drills::{self, DrillRow, StoredDrill};
 use crate::store::levers::Levers;
 use crate::store::pending_bindings::{self, PendingBindings, PendingRow};
 use crate::store::room_claims::RoomClaims;
@@ -70,7 +70,7 @@ pub struct TenantSettings {
     pub levers: Levers,
     pub batches: Batches,
     pub pending: Option<PendingRow>,
-    pub drill: Option<StoredDrill>,
+    pub drill: DrillRow,
 }
 
 impl TenantSettings {
@@ -127,7 +127,10 @@ impl StateStore {
         match row.key.strip_prefix("s:").unwrap_or_default() {
             "bindings" => settings.pointer = self.pointer_row(row),
             pending_bindings::NAME => settings.pending = Some(self.pending_in(row)),
-            drills::NAME => settings.drill = self.readable(row, StoredDrill::read(row)),
+            drills::NAME => {
+                let read = self.readable(row, StoredDrill::read(row));
+                settings.drill = read.map_or(DrillRow::Unreadable, |read| DrillRow::Readable(Box::new(read)));
+            }
             INSTANCE => {
                 settings.instance_row = self.readable(row, InstanceRow::read(row));
                 settings.instance = settings.instance_row.as_ref().map(|row| row.id);

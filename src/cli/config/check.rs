@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let bindings = Bindings::parse(&bytes);
+    let bindings = Bindings::parse_for_package(&bytes);
     let settings = arguments.settings.then(|| Config::parse(&config::environment()).map(|_| ()));
     let is_fine = bindings.is_ok() && settings.as_ref().is_none_or(Result::is_ok);
     match arguments.json {

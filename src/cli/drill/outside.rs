@@ -4,7 +4,7 @@
 //! and what an earlier run left is deleted first. What could not be deleted is printed.
 
 use super::arguments::Arguments;
-use super::removal::{Found, Left, Made, OwnResource, Removal, own_resources};
+use super::removal::{Found, Left, Made, OwnResource, Removal, encoded, own_resources};
 use super::reply::{ASK_EVERY, may_pass, said, text};
 use super::words::moment;
 use crate::app::{ScimClient, ScimClientError, ScimReply, SystemClock};
@@ -126,6 +126,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, OperatorError
 impl Outside<'_> {
     async fn play(&mut self, made: &mut Made) -> Result<(), Stop> {
         self.remove_earlier().await?;
+        self.group_is_free().await?;
         let user = FROM_OUTSIDE.user_body(self.principal);
         made.user = Some(created("user-made", self.scim.post("/Users", &user).await?)?);
         let id = made.user.clone().unwrap_or_default();
@@ -140,6 +141,17 @@ impl Outside<'_> {
         self.until_gone(&id).await?;
         self.note("revocation gone");
         self.until_azure("deactivated", &granted, false).await
+    }
+
+    /// Another group with the same externalId would make its binding ambiguous.
+    async fn group_is_free(&self) -> Result<(), Stop> {
+        let filter = encoded(&format!("externalId eq {}", Value::from(self.group)));
+        let reply = self.scim.get(&format!("/Groups?filter={filter}&attributes=id")).await?;
+        fine("begun", &reply)?;
+        match reply.body.pointer("/Resources/0") {
+            None => Ok(()),
+            Some(_) => Err(Stop::Red(Red { phase: "begun", reason: NAME_TAKEN.to_owned() })),
+        }
     }
 
     fn note(&mut self, what: &'static str) {

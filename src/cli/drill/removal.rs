@@ -161,7 +161,7 @@ fn is_silence(error: &ScimClientError) -> bool {
 }
 
 /// A filter, as a query takes it.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).to_string(),

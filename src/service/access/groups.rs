@@ -52,7 +52,7 @@ pub async fn overview(store: &StateStore, snapshot: &ActiveSnapshot) -> Result<G
             for group in selected.groups() {
                 meant.entry(*group).or_default().push((binding.name.clone(), selected.reason()));
             }
-            if selected.groups().is_empty() && !binding.name.is_drill() {
+            if selected.groups().is_empty() && !binding.is_drill() {
                 overview.without_group.push(UnmatchedBinding {
                     binding: binding.name.clone(),
                     attribute: binding.selector.attribute(),

@@ -76,7 +76,7 @@ pub async fn without_group(
     let with_group: BTreeMap<&SelectorKey, bool> = join_reads(reads).await?.into_iter().collect();
     let mut groupless = CountedNames::default();
     for (key, binding) in snapshot.by_selector_key() {
-        if with_group.get(key) == Some(&false) && !binding.name.is_drill() {
+        if with_group.get(key) == Some(&false) && !binding.is_drill() {
             groupless.add(&binding.name);
         }
     }

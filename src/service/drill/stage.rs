@@ -78,7 +78,7 @@ impl Drills {
             return Ok(());
         }
         for _ in 0..STEPS_MAX {
-            let TableAnswer { value: stored, date: now } = self.store.drill().await?;
+            let TableAnswer { value: stored, date: now } = self.read().await?;
             self.health.drill(stored.as_ref().map(|stored| &stored.state), now);
             if self.tell_if_late(stored.as_ref(), now).await? {
                 continue;
@@ -99,6 +99,15 @@ impl Drills {
             }
         }
         Ok(())
+    }
+
+    /// The row. Health shows where it cannot be read.
+    async fn read(&self) -> Result<TableAnswer<Option<StoredDrill>>, StoreError> {
+        let read = self.store.drill().await;
+        if let Err(StoreError::Corrupt { .. } | StoreError::TooNew { .. }) = read {
+            self.health.drill_unreadable();
+        }
+        read
     }
 
     /// An error line when no drill has been green for too long, and again every hour. Returns whether the row is another now.

@@ -7,7 +7,7 @@ use super::stage::{Drills, StepEnd};
 use super::times;
 use crate::bindings::{ConfiguredBinding, Selector};
 use crate::id::{GroupId, UserId};
-use crate::ports::role_assignments::AssignmentError;
+use crate::ports::role_assignments::{AssignmentError, RejectionReason};
 use crate::rbac::ledger::{AssignmentState, LedgerEntry};
 use crate::rbac::{AssignmentName, BindingName, DRILL_BINDING, Scope};
 use crate::scim::{GroupInput, PatchRequest, Projection, ResourceType, UserInput};
@@ -29,7 +29,7 @@ const NO_TICK_AFTER: Duration = Duration::from_secs(600);
 pub(super) const NAME_TAKEN: &str = "name-taken";
 /// Another record has the Entra object id of the leaver.
 const PRINCIPAL_TAKEN: &str = "principal-taken";
-/// The active bindings have no binding of that name with an externalId.
+/// The active bindings have no binding as packaging adds it.
 const NO_BINDING: &str = "no-binding";
 /// A client changed the leaver or the group.
 const CHANGED_BY_OTHERS: &str = "changed-by-others";
@@ -41,6 +41,8 @@ const NO_ANSWER: &str = "no-answer";
 const AZURE_DIFFERS: &str = "azure-differs";
 /// The ordinary reconcile has not come to it.
 const IN_FLIGHT: &str = "in-flight";
+/// The row of the drill is of a later release, or damaged.
+const ROW_UNREADABLE: &str = "row-unreadable";
 /// A write was refused.
 const REFUSED: &str = "refused";
 
@@ -75,6 +77,10 @@ impl Drills {
     ) -> Result<StepEnd, StoreError> {
         let Some(running) = &stored.state.running else { return Ok(StepEnd::Waits) };
         let failed = running.drill.failure.is_some();
+        if !failed && !stored.is_whole {
+            // The row is whole again after that, and what the drill made is removed.
+            return self.fail(stored, ROW_UNREADABLE, now).await;
+        }
         if !failed && running.drill.began + self.deadline < now {
             let reason = self.why_late(running, now).await?;
             return self.fail(stored, &reason, now).await;
@@ -127,7 +133,7 @@ impl Drills {
         let snapshot = self.active_bindings.read(&self.store.pointer().await?).await?;
         let ActiveSnapshot::Known(snapshot) = snapshot else { return Ok(None) };
         let mut all = snapshot.bindings.bindings.iter();
-        let Some(binding) = all.find(|binding| binding.name.is_drill()) else { return Ok(None) };
+        let Some(binding) = all.find(|binding| binding.is_drill()) else { return Ok(None) };
         let Selector::ExternalId(value) = &binding.selector else { return Ok(None) };
         Ok(Some((binding.clone(), value.clone())))
     }
@@ -246,7 +252,7 @@ impl Drills {
         let drill = &running.drill;
         let ledger = self.store.ledger(drill.user).await?;
         // A client may have put the leaver into other groups.
-        let is_of_drill = |entry: &&LedgerEntry| entry.bindings.iter().any(BindingName::is_drill);
+        let is_of_drill = |entry: &&LedgerEntry| entry.bindings.iter().any(BindingName::is_of_drills);
         if let Some(entry) = ledger.entries.iter().map(|stored| &stored.entry).find(is_of_drill) {
             let (name, scope) = (entry.assignment, entry.scope.clone());
             return Ok(Some(DrillAssignment { name, scope }));
@@ -277,14 +283,17 @@ impl Drills {
         Ok(Standing { entry, azure, date })
     }
 
-    /// Whether Azure holds it, asked by name.
+    /// Whether Azure holds it, asked by name. At a scope that is gone it holds nothing.
     pub(super) async fn asked(
         &self,
         scope: &Scope,
         assignment: AssignmentName,
     ) -> Result<bool, AssignmentError> {
         let found = self.assignments.get(scope, &assignment, ASK_TIMEOUT).await;
-        found.map(|found| found.is_some())
+        match found {
+            Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => Ok(false),
+            found => found.map(|found| found.is_some()),
+        }
     }
 
     async fn remove(&self, stored: &StoredDrill, running: &RunningDrill) -> Result<Step, StoreError> {

@@ -205,7 +205,7 @@ impl Orders {
 
     fn show(&self, settings: &TenantSettings) {
         self.health.levers(&settings.levers);
-        self.health.drill(settings.drill.as_ref().map(|drill| &drill.state), self.store.clock.now());
+        self.health.drill_row(&settings.drill, self.store.clock.now());
         self.health.batches(&settings.batches);
         self.health.bindings_pending(settings.waiting());
     }

@@ -163,7 +163,7 @@ async fn read_counts(store: &StateStore, health: &HealthStatus, gate: &StateGate
     health.scopes_refused(sweep.scopes_refused);
     health.swept(sweep.counts);
     let settings = store.settings().await?;
-    health.drill(settings.drill.as_ref().map(|drill| &drill.state), date);
+    health.drill_row(&settings.drill, date);
     health.levers(&settings.levers);
     health.bindings_pending(settings.waiting());
     health.batches(&settings.batches);

@@ -3,9 +3,10 @@
 
 use crate::support::harness::{DRILL_GROUP, DRILL_LEAVER, Node, OWN, Person, VAULT_EAST, VAULT_WEST, World};
 use crate::support::harness::{caller, whole_page};
-use crate::support::rows::quiet;
+use crate::support::rows::{later, nonsense, quiet, restore, with_text, write};
 use azure_backup_scim::id::{OpId, PrincipalId};
 use azure_backup_scim::orders::OrderVerb;
+use azure_backup_scim::ports::tables::{PropertyValue, TableRow, TableWrite};
 use azure_backup_scim::rbac::BackupRole::{Operator, Reader};
 use azure_backup_scim::rbac::Scope as BoundScope;
 use azure_backup_scim::scim::{ListQuery, ResourceType};
@@ -224,6 +225,124 @@ fn a_missing_right_makes_a_drill_red() {
     assert!(is_degraded(&node));
 }
 
+/// Whether a drill runs.
+fn is_running(node: &Node) -> bool {
+    let stored = node.run(node.service.store.drill()).unwrap().value.unwrap();
+    stored.state.running.is_some()
+}
+
+#[test]
+fn a_drill_whose_scope_is_gone_ends_and_another_begins() {
+    let world = drills(None);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 1);
+    world.assert_holds(&leaver(), Reader, VAULT_WEST);
+    world.azure().remove_scope(&Scope::parse(VAULT_WEST).unwrap()).unwrap();
+    minutes(&world, &node, 10);
+    assert_eq!(results(&node).len(), 1);
+    assert_nothing_left(&world, &node);
+
+    assert!(!node.order(OrderVerb::Drill).is_refused);
+    minutes(&world, &node, 40);
+    let all = results(&node);
+    let failure = all[1].drill.failure.clone().unwrap();
+    assert_eq!((failure.phase.as_str(), failure.reason.as_str()), ("group-made", "scope-not-found"));
+    assert_nothing_left(&world, &node);
+}
+
+#[test]
+fn a_drill_whose_scope_may_not_be_read_ends_by_the_ledger_after_its_time() {
+    let world = drills(None);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 1);
+    world.assert_holds(&leaver(), Reader, VAULT_WEST);
+    let refusal = FaultAction::Fail {
+        status: 403,
+        code: "AuthorizationFailed".to_owned(),
+        message: None,
+        retry_after_seconds: None,
+        executed: false,
+    };
+    world.azure().add_rule(FaultRule::new(refusal).method(CallMethod::Get)).unwrap();
+    minutes(&world, &node, 10);
+    world.assert_holds_nothing(&leaver());
+    assert!(is_running(&node) && results(&node).is_empty(), "Azure may still say so itself");
+    minutes(&world, &node, 25);
+    assert_eq!(failure(&node), ("deactivated".to_owned(), "no-answer".to_owned()));
+    assert_nothing_left(&world, &node);
+    assert!(!node.order(OrderVerb::Drill).is_refused);
+}
+
+/// The row is as a later release left it, or damaged: the leaver is removed all the same.
+#[track_caller]
+fn check_unreadable(name: &str, value: PropertyValue, is_set: bool) {
+    let world = drills(None);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    // The leaver is active, and in the group.
+    tick(&node);
+    assert_eq!(directory(&node).0, [LEAVER]);
+    node.kill();
+    let world = if is_set { world } else { world.without_drill() };
+    let node = world.start_with(TICKS_ONLY);
+    let mut row = drill_row(&node);
+    row.properties.insert(name.to_owned(), value);
+    restore(&world, &node, row);
+
+    minutes(&world, &node, 5);
+    assert_eq!(failure(&node), ("removing".to_owned(), "row-unreadable".to_owned()));
+    assert_nothing_left(&world, &node);
+    assert_eq!(node.audit_of("drill-ended").len(), 1);
+    if is_set {
+        assert_eq!(node.service.health.snapshot().drill.unwrap().red.as_deref(), Some("row-unreadable"));
+        assert!(!node.order(OrderVerb::Drill).is_refused);
+        minutes(&world, &node, 5);
+        assert!(results(&node)[1].is_green() && !is_degraded(&node));
+    }
+}
+
+#[test]
+fn a_drill_whose_row_is_of_a_later_release_is_removed() {
+    for is_set in [true, false] {
+        check_unreadable("phase", PropertyValue::Text("audited".to_owned()), is_set);
+        check_unreadable("v", PropertyValue::Int(2), is_set);
+        check_unreadable("looked", PropertyValue::Text("yesterday".to_owned()), is_set);
+    }
+}
+
+#[test]
+fn a_row_of_drills_that_has_no_ids_shows_in_health_until_it_has() {
+    let world = drills(DAILY);
+    let node = world.start_with(TICKS_ONLY);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 1);
+    let row = drill_row(&node);
+    assert!(!is_degraded(&node));
+    let red = || node.service.health.snapshot().drill.unwrap().red;
+    for broken in [nonsense("s:drill"), overwrite(with_text(row.clone(), "user", "x"))] {
+        write(&world, &node, &[broken]);
+        tick(&node);
+        assert_eq!(red().as_deref(), Some("row-unreadable"));
+        assert!(is_degraded(&node) && results(&node).is_empty());
+        assert_eq!(directory(&node).0, [LEAVER], "no id says that it is the leaver");
+        restore(&world, &node, row.clone());
+    }
+    minutes(&world, &node, 5);
+    assert_eq!(red(), None);
+    assert!(only_result(&node).is_green());
+    assert_nothing_left(&world, &node);
+}
+
+fn drill_row(node: &Node) -> TableRow {
+    node.run(node.service.store.get("s:drill")).unwrap().unwrap()
+}
+
+fn overwrite(row: TableRow) -> TableWrite {
+    TableWrite::InsertOrReplace { key: row.key, properties: row.properties }
+}
+
 #[test]
 fn ticks_that_stop_make_a_drill_red_and_the_next_tick_removes_it() {
     let world = drills(None);
@@ -304,6 +423,29 @@ fn without_its_binding_a_drill_is_red_and_without_bindings_too() {
     node.settle();
     assert_eq!(failure(&node), ("begun".to_owned(), "no-binding".to_owned()));
     assert_nothing_left(&world, &node);
+}
+
+/// A file from before the name was reserved.
+#[test]
+fn a_binding_that_has_only_the_name_of_that_of_drills_is_an_ordinary_one() {
+    let world = quiet(World::new().with_drill_binding("fire-drill", Operator));
+    let node = world.start();
+    let store = &node.service.store;
+    let snapshot = || {
+        node.run(async { node.service.active_bindings.read(&store.pointer().await.unwrap()).await.unwrap() })
+    };
+    assert_eq!(node.run(overview(store, &snapshot())).unwrap().without_group.len(), 1);
+    later(&world, &node);
+    let counted = node.service.health.snapshot().swept.bindings_without_group;
+    assert_eq!(counted.number(), 1, "{counted:?}");
+
+    let ana = node.provision("ana");
+    let group = node.group("fire-drill");
+    node.join(&group, &[&ana]);
+    node.place(OrderVerb::Drill);
+    minutes(&world, &node, 2);
+    assert_eq!(failure(&node), ("begun".to_owned(), "no-binding".to_owned()));
+    world.assert_holds(&ana, Operator, VAULT_WEST);
 }
 
 #[test]

@@ -71,6 +71,21 @@ fn the_mistakes_of_the_file_and_of_the_settings_are_reported_at_once() {
     check(&["config", "check", "--settings", text(&file)], "TABLES_ENDPOINT");
 }
 
+#[test]
+fn the_name_of_the_binding_of_drills_is_refused_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bindings.json");
+    let scope = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/backup";
+    let group = serde_json::json!({"externalId": "fire-drill"});
+    let binding =
+        serde_json::json!({"name": "drill", "group": group, "role": "Backup Reader", "scope": scope});
+    std::fs::write(&file, serde_json::json!({"version": 1, "bindings": [binding]}).to_string()).unwrap();
+    let said = "/bindings/0/name: \"drill\" is reserved for the binding of drills";
+    check(&["config", "check", text(&file)], said);
+    check(&["config", "stamp", "--file", text(&file)], said);
+    assert!(!folder.path().join("bindings.stamp").exists());
+}
+
 const MISTAKEN: &str = r#"{
   "version": 1,
   "bindings": [

@@ -169,14 +169,21 @@ impl World {
     }
 
     /// The services that start from now on have drills, by order or by the timer too.
-    pub fn with_drill(mut self, every: Option<Duration>) -> Self {
+    pub fn with_drill(self, every: Option<Duration>) -> Self {
+        let mut world = self.with_drill_binding(DRILL_GROUP, BackupRole::Reader);
+        world.drill = world.drill.map(|settings| DrillSettings { every, ..settings });
+        world
+    }
+
+    /// They have drills by order, and a binding with the name of that of drills for such a group.
+    pub fn with_drill_binding(mut self, group: &str, role: BackupRole) -> Self {
         let identity =
             simulator::DirectoryPrincipal::new(DRILL_LEAVER, simulator::PrincipalType::ServicePrincipal);
         self.azure.add_principal(identity).unwrap();
-        self.drill = Some(DrillSettings { principal: PrincipalId::new(DRILL_LEAVER), every });
-        let group = json!({"externalId": DRILL_GROUP});
+        self.drill = Some(DrillSettings { principal: PrincipalId::new(DRILL_LEAVER), every: None });
+        let group = json!({"externalId": group});
         self.bindings
-            .push(json!({"name": "drill", "group": group, "role": "Backup Reader", "scope": VAULT_WEST}));
+            .push(json!({"name": "drill", "group": group, "role": role.name(), "scope": VAULT_WEST}));
         self
     }
 
