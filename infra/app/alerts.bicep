@@ -95,6 +95,8 @@ resource queries 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule
     evaluationFrequency: rule.every
     windowSize: rule.window
     autoMitigate: rule.autoMitigate
+    // A rule without a state fires at every evaluation in whose window the line is.
+    muteActionsDuration: rule.autoMitigate ? null : rule.window
     // A new workspace has no table yet in which nothing was written.
     skipQueryValidation: true
     criteria: {

@@ -134,7 +134,8 @@ async fn print(
         writeln!(out, "Azure did not list {scope}: what it holds there is not recovered.")?;
     }
     if plan.is_empty() {
-        writeln!(out, "Nothing of ours was lost.")?;
+        let where_listed = if plan.unlisted.is_empty() { "" } else { " at the scopes that were listed" };
+        writeln!(out, "Nothing of ours was lost{where_listed}.")?;
         return Ok(());
     }
     let listed_max = if arguments.all { usize::MAX } else { LISTED_MAX };

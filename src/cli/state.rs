@@ -267,12 +267,12 @@ fn print_restored(arguments: &RestoreArguments, restored: Restored) -> Result<()
     let line = |words: &str| arguments.operator.command_line(words);
     writeln!(
         out,
-        "The service is paused. Start the app, let the identity provider push everything again, then:\n"
+        "The service is paused. Start the app, let the identity provider push everything again, wait for a sweep (an hour), then:\n"
     )?;
-    writeln!(out, "  {}\n  {}\n  {}\n", line("recover"), line("plan"), line("resume --because TEXT"))?;
+    writeln!(out, "  {}\n  {}\n  {}\n", line("recover"), line("plan --all"), line("resume --because TEXT"))?;
     writeln!(
         out,
-        "Each grant of that plan is of someone who may have lost the role since the export: `revoke` those first."
+        "Each `does not grant … paused` of that plan is of someone who may have lost the role since the export: `revoke` those first."
     )?;
     Ok(())
 }

@@ -118,6 +118,10 @@ impl Drills {
     ) -> Result<bool, StoreError> {
         let within = self.settings.and_then(|settings| settings.green_within(self.deadline));
         let (Some(stored), Some(within)) = (stored, within) else { return Ok(false) };
+        // A row that is not whole is made red first: writing it would make it whole, and the drill green.
+        if !stored.is_whole {
+            return Ok(false);
+        }
         let state = &stored.state;
         let green = state.green.unwrap_or(state.since);
         let is_told = state.late_logged.is_some_and(|at| at + LATE_EVERY > now);

@@ -423,9 +423,9 @@ fn order_event(outcome: &OrderOutcome) -> AuditEvent {
 }
 
 fn log_outcome(outcome: &OrderOutcome) {
-    let OrderOutcome { order, verb, detail, .. } = outcome;
+    let OrderOutcome { order, verb, target, detail, .. } = outcome;
     match outcome.is_refused {
-        true => log_event!(OrderRefused, order.id = %order, verb, detail, "an order was refused"),
-        false => log_event!(OrderDone, order.id = %order, verb, detail, "an order was carried out"),
+        true => log_event!(OrderRefused, order.id = %order, verb, target, detail, "an order was refused"),
+        false => log_event!(OrderDone, order.id = %order, verb, target, detail, "an order was carried out"),
     }
 }

@@ -30,7 +30,10 @@ impl Orders {
             return Ok(OrderDecision::Refuse(OrderRefusal::NotPaused));
         };
         // It waited while the state was restored, or began anew: whoever gave it did not know of this pause.
-        if pause.set_by.as_ref().is_some_and(|by| order.order.id < by.order) {
+        let id = order.order.id;
+        // Ids have the clocks of operators, of which one may be fast; when the pause began is of the table's.
+        let is_older = |by: &LeverOrder| id < by.order && id.time().is_some_and(|given| given < by.since);
+        if pause.set_by.as_ref().is_some_and(is_older) {
             return Ok(OrderDecision::Refuse(OrderRefusal::BeforePause));
         }
         Ok(OrderDecision::CarryOut(OrderEffect {

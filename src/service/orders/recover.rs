@@ -2,6 +2,7 @@
 
 use crate::audit::AuditEvent;
 use crate::error_chain::ErrorChain;
+use crate::events::log_event;
 use crate::ports::role_assignments::AssignmentError;
 use crate::service::orders::pause::lever_of;
 use crate::service::orders::{CarriedOrder, OrderDecision, OrderEffect, OrderRefusal, Orders};
@@ -77,8 +78,13 @@ impl Orders {
             Some(Ok(plan)) => plan,
             Some(Err(error)) => return self.without_plan(error, now).await,
         };
-        if plan.is_empty() {
+        if plan.is_empty() && plan.unlisted.is_empty() {
             return Ok(OrderDecision::Refuse(OrderRefusal::NothingLost));
+        }
+        if plan.is_empty() {
+            let why =
+                format!("nothing was lost elsewhere, and {} scopes were not listed", plan.unlisted.len());
+            return Ok(OrderDecision::Refuse(OrderRefusal::RecoverUnknown { why }));
         }
         let planned = plan.hash();
         if planned != hash {
@@ -100,6 +106,10 @@ impl Orders {
         match &error {
             RecoverError::Azure { scope, source: AssignmentError::Throttled { retry_after, .. } } => {
                 store_throttle(&self.store, &self.health, scope, CallKind::Ask, now, *retry_after).await?;
+                Ok(OrderDecision::NotYet)
+            }
+            RecoverError::Azure { source: AssignmentError::Unknown { .. }, .. } => {
+                log_event!(WorkDeferred, error = %ErrorChain(&error), "the plan of a recovery is made again by the next tick");
                 Ok(OrderDecision::NotYet)
             }
             _ => {

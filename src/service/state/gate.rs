@@ -87,8 +87,10 @@ impl StateGate {
         if !self.is_named {
             return Ok(());
         }
-        self.look().await?;
-        self.admit().await
+        match self.look().await?.hold {
+            None => Ok(()),
+            Some(hold) => Err(ServiceError::NoState { hold, retry_after: NO_STATE_WAIT }),
+        }
     }
 
     fn take(&self, hold: Option<StateHold>) {

@@ -231,15 +231,13 @@ async fn list_ours(
     for scope in bindings.bindings.scopes() {
         let listed = match assignments.list(&scope, LIST_TIMEOUT).await {
             Err(AssignmentError::Rejected { reason: RejectionReason::ScopeNotFound, .. }) => Vec::new(),
-            Err(source @ AssignmentError::Throttled { .. }) => {
-                return Err(RecoverError::Azure { scope, source });
-            }
-            Err(error) => {
+            Err(error @ AssignmentError::Rejected { .. }) => {
                 log_event!(ScopeNotListed, scope = %scope, error = %ErrorChain(&error), "a scope cannot be listed for a recovery");
                 plan.unlisted.push(scope);
                 continue;
             }
-            Ok(listed) => listed,
+            // It may pass.
+            listed => listed.map_err(|source| RecoverError::Azure { scope, source })?,
         };
         plan.scopes += 1;
         for held in listed {

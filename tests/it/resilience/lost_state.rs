@@ -176,6 +176,7 @@ fn an_order_begins_anew_and_what_is_pushed_again_is_found_under_its_name() {
 
     // Of before the pause that it would end.
     let resumed = node.place(OrderVerb::Resume);
+    world.pass(60);
     let begun = node.place(OrderVerb::RecoverBegin);
     node.run(node.service.tick.run()).unwrap();
     assert!(!node.outcome(begun).unwrap().is_refused);
